@@ -1,0 +1,1 @@
+//! What holds the words to their promises.
