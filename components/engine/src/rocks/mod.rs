@@ -1,0 +1,212 @@
+//! RocksDB behind the seam. Only this module knows it.
+//!
+//! [`open`](Rocks::open) is where the policy is: what a directory must look like, and what happens to
+//! a log whose end is damaged. The rest translates.
+
+mod cursor;
+mod directory;
+mod failure;
+mod open;
+mod options;
+mod snapshot;
+mod sst;
+mod synced;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rocksdb::checkpoint::Checkpoint;
+use rocksdb::{ColumnFamily, DB, FlushOptions, IngestExternalFileOptions, WriteOptions};
+
+use crate::batch::MAX_KEY_BYTES;
+use crate::poison::Poison;
+use crate::{
+    Cf, Durability, Engine, Error, KeyRange, Layout, Op, Result, Snapshot, SstWriter, WriteBatch,
+};
+
+pub use open::{OpenMode, Recovery};
+
+use failure::{on_read, on_write};
+use snapshot::RocksSnapshot;
+use synced::SyncedPosition;
+
+/// Greater than every key, because every key is shorter.
+static AFTER_ALL_KEYS: [u8; MAX_KEY_BYTES + 1] = [0xff; MAX_KEY_BYTES + 1];
+
+/// An engine on RocksDB.
+pub struct Rocks {
+    db: Arc<DB>,
+    path: PathBuf,
+    layout: Layout,
+    /// How far the log is known to be on disk; kept by engines that must not lose their end.
+    synced: Option<SyncedPosition>,
+    poison: Poison,
+}
+
+impl Rocks {
+    /// The database itself, for benches that compare this engine with bare RocksDB on the same data.
+    #[doc(hidden)]
+    pub fn db(&self) -> &DB {
+        &self.db
+    }
+
+    fn handle(&self, cf: Cf) -> &ColumnFamily {
+        handle(&self.db, self.layout, cf)
+    }
+
+    /// Writes with a sync, and notes how far the log reaches now. Writes of other threads may come in
+    /// between; then only what was there before is sure to be covered.
+    fn write_synced(&self, batch: rocksdb::WriteBatch) -> Result<()> {
+        let mut options = WriteOptions::default();
+        options.set_sync(true);
+        let length = batch.len() as u64;
+        let before = self.db.latest_sequence_number();
+        self.db
+            .write_opt(batch, &options)
+            .map_err(|error| on_write(&self.path, "writing a batch", &error))?;
+        let Some(synced) = &self.synced else { return Ok(()) };
+        let after = self.db.latest_sequence_number();
+        synced.record(if after - before == length { after } else { before })
+    }
+
+    fn sync_log(&self) -> Result<()> {
+        let position = self.db.latest_sequence_number();
+        self.db.flush_wal(true).map_err(|error| on_write(&self.path, "syncing the log", &error))?;
+        self.synced.as_ref().map_or(Ok(()), |synced| synced.record(position))
+    }
+
+    fn flush_families(&self) -> Result<()> {
+        self.sync_log()?;
+        let mut options = FlushOptions::default();
+        options.set_wait(true);
+        for &cf in self.layout.families() {
+            self.db
+                .flush_cf_opt(self.handle(cf), &options)
+                .map_err(|error| on_write(&self.path, "flushing a family", &error))?;
+        }
+        Ok(())
+    }
+
+    fn translate(&self, batch: &WriteBatch) -> rocksdb::WriteBatch {
+        let mut out = rocksdb::WriteBatch::with_capacity_bytes(batch.size_bytes());
+        // Looked up once a family, not once an operation.
+        let mut handles = [None; Cf::ALL.len()];
+        let mut handle = |cf: Cf| *handles[cf.slot()].get_or_insert_with(|| self.handle(cf));
+        for op in batch.ops() {
+            match op {
+                Op::Put { cf, key, value } => out.put_cf(&handle(*cf), key, value),
+                Op::Delete { cf, key } => out.delete_cf(&handle(*cf), key),
+                Op::DeleteRange { cf, start, end } => {
+                    let range = KeyRange::new(start, end);
+                    if !range.is_empty() {
+                        out.delete_range_cf(&handle(*cf), range.start, explicit_end(range));
+                    }
+                }
+            }
+        }
+        out
+    }
+}
+
+/// The end of a range for a library that knows no infinity.
+fn explicit_end(range: KeyRange<'_>) -> &[u8] {
+    if range.end.is_empty() { &AFTER_ALL_KEYS } else { range.end }
+}
+
+/// The name under which RocksDB knows a family. It always has one called `default`, which in the raft
+/// engine is the only one there is.
+fn physical_name(layout: Layout, cf: Cf) -> &'static str {
+    match layout {
+        Layout::Kv => cf.name(),
+        Layout::Raft => Cf::Default.name(),
+    }
+}
+
+fn handle(db: &DB, layout: Layout, cf: Cf) -> &ColumnFamily {
+    layout.check(cf);
+    db.cf_handle(physical_name(layout, cf)).expect("every family of the layout is opened")
+}
+
+impl Engine for Rocks {
+    fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    fn get(&self, cf: Cf, key: &[u8]) -> Result<Option<Bytes>> {
+        self.poison.check()?;
+        let value = self.db.get_pinned_cf(self.handle(cf), key);
+        let value = value.map_err(|error| on_read(&self.path, &error))?;
+        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+    }
+
+    fn snapshot(&self) -> Result<Arc<dyn Snapshot>> {
+        self.poison.check()?;
+        Ok(Arc::new(RocksSnapshot::new(Arc::clone(&self.db), self.layout, self.path.clone())))
+    }
+
+    fn write(&self, batch: &WriteBatch, durability: Durability) -> Result<()> {
+        self.poison.check()?;
+        let batch = self.translate(batch);
+        self.poison.watch(match durability {
+            Durability::Synced => self.write_synced(batch),
+            Durability::Unsynced => self
+                .db
+                .write_opt(batch, &WriteOptions::default())
+                .map_err(|error| on_write(&self.path, "writing a batch", &error)),
+        })
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.poison.check()?;
+        self.poison.watch(self.sync_log())
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.poison.check()?;
+        self.poison.watch(self.flush_families())
+    }
+
+    fn sst_writer(&self, cf: Cf, path: &Path) -> Result<Box<dyn SstWriter>> {
+        self.poison.check()?;
+        self.layout.check(cf);
+        Ok(Box::new(sst::RocksSstWriter::create(path)?))
+    }
+
+    fn ingest(&self, cf: Cf, files: &[PathBuf]) -> Result<()> {
+        self.poison.check()?;
+        if files.is_empty() {
+            return Ok(());
+        }
+        let mut options = IngestExternalFileOptions::default();
+        options.set_move_files(true);
+        self.db
+            .ingest_external_file_cf_opts(self.handle(cf), &options, files.to_vec())
+            .map_err(|error| on_read(&self.path, &error))?;
+        // Where a link was not possible the files were copied, and the originals are left.
+        for file in files.iter().filter(|file| file.exists()) {
+            std::fs::remove_file(file)
+                .map_err(|source| Error::io(file, "removing a file that was taken in", source))?;
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&self, dir: &Path) -> Result<()> {
+        self.poison.check()?;
+        if dir.exists() {
+            return Err(Error::invalid(format!("{} exists already", dir.display())));
+        }
+        Checkpoint::new(&*self.db)
+            .and_then(|checkpoint| checkpoint.create_checkpoint(dir))
+            .map_err(|error| on_write(dir, "writing a checkpoint", &error))
+    }
+
+    fn approximate_size(&self, cf: Cf, range: KeyRange<'_>) -> Result<u64> {
+        self.poison.check()?;
+        if range.is_empty() {
+            return Ok(0);
+        }
+        let bounds = rocksdb::Range::new(range.start, explicit_end(range));
+        Ok(self.db.get_approximate_sizes_cf(self.handle(cf), &[bounds]).iter().sum())
+    }
+}

@@ -1,0 +1,100 @@
+//! Our settings in RocksDB's words.
+
+use std::thread::available_parallelism;
+
+use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, LogLevel, Options};
+
+use crate::{Cf, Compression, Config, Layout, RocksConfig};
+
+/// Bits of filter per key: one read in a hundred for a key that is not there touches a file.
+const FILTER_BITS_PER_KEY: f64 = 10.0;
+
+/// How much of a large write reaches the disk at a time, so that no sync finds a mountain.
+const BYTES_PER_SYNC: u64 = 1 << 20;
+
+/// The cache that both engines of a store share.
+pub(super) fn block_cache(config: &Config) -> Cache {
+    Cache::new_lru_cache(config.block_cache.as_usize())
+}
+
+/// What concerns the database as a whole.
+pub(super) fn database(config: &Config, layout: Layout) -> Options {
+    let engine = engine_config(config, layout);
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_paranoid_checks(true);
+    options.set_max_background_jobs(background_jobs(config));
+    options.set_max_total_wal_size(engine.log_size.get());
+    options.set_max_open_files(i32::try_from(engine.open_files).unwrap_or(i32::MAX));
+    options.set_bytes_per_sync(BYTES_PER_SYNC);
+    // The library's own log is for a person who looks for the cause of an error; keep it short.
+    options.set_log_level(LogLevel::Warn);
+    options.set_keep_log_file_num(4);
+    options.set_stats_dump_period_sec(0);
+    options.set_stats_persist_period_sec(0);
+    options
+}
+
+/// What concerns one family.
+pub(super) fn family(config: &Config, cache: &Cache, layout: Layout, cf: Cf) -> Options {
+    let engine = engine_config(config, layout);
+    let mut options = Options::default();
+    options.set_write_buffer_size(engine.write_buffer.as_usize());
+    options.set_max_write_buffer_number(i32::try_from(engine.write_buffers).unwrap_or(i32::MAX));
+    options.set_target_file_size_base(engine.file_size.get());
+    options.set_level_compaction_dynamic_level_bytes(true);
+    options.set_compression_type(compression(engine.compression));
+    options.set_block_based_table_factory(&tables(cache, has_point_reads(cf)));
+    options
+}
+
+/// The options of a sorted file that is to be taken in by an engine.
+pub(super) fn sorted_file() -> Options {
+    let mut options = Options::default();
+    options.set_compression_type(DBCompressionType::Lz4);
+    options
+}
+
+/// Locks and values are looked up by their whole key. A version is found by seeking, and the store's
+/// own records by keys that are there: a filter would not help either.
+fn has_point_reads(cf: Cf) -> bool {
+    match cf {
+        Cf::Default | Cf::Lock => true,
+        Cf::Write | Cf::Local => false,
+    }
+}
+
+fn tables(cache: &Cache, filter: bool) -> BlockBasedOptions {
+    let mut tables = BlockBasedOptions::default();
+    tables.set_block_cache(cache);
+    tables.set_block_size(16 << 10);
+    tables.set_format_version(5);
+    if filter {
+        tables.set_bloom_filter(FILTER_BITS_PER_KEY, false);
+    }
+    tables
+}
+
+fn engine_config(config: &Config, layout: Layout) -> &RocksConfig {
+    match layout {
+        Layout::Kv => &config.kv,
+        Layout::Raft => &config.raft,
+    }
+}
+
+fn background_jobs(config: &Config) -> i32 {
+    let jobs = match config.background_jobs {
+        0 => available_parallelism().map_or(2, |cores| cores.get().max(2)),
+        jobs => jobs as usize,
+    };
+    i32::try_from(jobs).unwrap_or(i32::MAX)
+}
+
+fn compression(compression: Compression) -> DBCompressionType {
+    match compression {
+        Compression::None => DBCompressionType::None,
+        Compression::Lz4 => DBCompressionType::Lz4,
+        Compression::Zstd => DBCompressionType::Zstd,
+    }
+}

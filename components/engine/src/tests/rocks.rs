@@ -1,0 +1,317 @@
+//! What RocksDB's directory can look like, and what the engine makes of it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::Durability::{Synced, Unsynced};
+use crate::{
+    Cf, Config, Durability, Engine, Engines, Error, KeyRange, Layout, OpenMode, Recovery, Result,
+    Rocks, WriteBatch,
+};
+
+fn open(dir: &Path, layout: Layout, recovery: Recovery) -> Result<Rocks> {
+    Rocks::open(dir, layout, &Config::default(), OpenMode::CreateIfMissing, recovery)
+}
+
+fn key(number: u32) -> Vec<u8> {
+    number.to_be_bytes().to_vec()
+}
+
+/// A value that no other key has.
+fn value(number: u32) -> Vec<u8> {
+    let mut random = runtime::Rng::new(u64::from(number));
+    (0..100).map(|_| random.next_u64().to_le_bytes()[0]).collect()
+}
+
+fn write(engine: &Rocks, numbers: std::ops::Range<u32>, durability: Durability) {
+    for number in numbers {
+        let mut batch = WriteBatch::new();
+        batch.put(Cf::Local, key(number), value(number));
+        engine.write(&batch, durability).unwrap();
+    }
+}
+
+/// How many of the first keys are there; the rest must not be.
+fn prefix(engine: &Rocks, numbers: u32) -> u32 {
+    let found = |&number: &u32| engine.get(Cf::Local, &key(number)).unwrap().is_some();
+    let length = (0..numbers).find(|number| !found(number)).unwrap_or(numbers);
+    assert!(!(length..numbers).any(|number| found(&number)), "a hole after {length}");
+    length
+}
+
+fn refusal(outcome: Result<Rocks>) -> Error {
+    outcome.map(|_| ()).expect_err("the engine must not open")
+}
+
+/// The files of a kind, with their content.
+fn files(dir: &Path, ending: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+    let paths = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let wanted = paths.filter(|path| path.to_string_lossy().ends_with(ending));
+    wanted.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+}
+
+fn only_log(dir: &Path) -> (PathBuf, Vec<u8>) {
+    let logs = files(dir, ".log");
+    assert_eq!(logs.len(), 1, "{:?}", logs.keys());
+    logs.into_iter().next().unwrap()
+}
+
+#[test]
+fn a_directory_that_cannot_be_used_is_refused_with_advice() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = |name: &str| home.path().join(name);
+    fs::write(dir("file"), "").unwrap();
+    fs::create_dir(dir("open-to-all")).unwrap();
+    fs::set_permissions(dir("open-to-all"), fs::Permissions::from_mode(0o777)).unwrap();
+    fs::create_dir(dir("empty")).unwrap();
+    drop(open(&dir("raft"), Layout::Raft, Recovery::Strict).unwrap());
+
+    let cases = [
+        (dir("file"), OpenMode::CreateIfMissing, "it is a file"),
+        (dir("file/below"), OpenMode::CreateIfMissing, "could not be created"),
+        (PathBuf::from("/proc/engine"), OpenMode::CreateIfMissing, "could not be created"),
+        (dir("open-to-all"), OpenMode::CreateIfMissing, "chmod o-w"),
+        (dir("missing"), OpenMode::MustExist, "does not exist"),
+        (dir("empty"), OpenMode::MustExist, "holds no engine"),
+        (dir("raft"), OpenMode::CreateIfMissing, "belongs to another program"),
+    ];
+    for (path, mode, advice) in cases {
+        let opened =
+            Rocks::open(&path, Layout::Kv, &Config::default(), mode, Recovery::PointInTime);
+        let error = refusal(opened);
+        assert!(matches!(error, Error::Open { .. }), "{error:?}");
+        let message = error.to_string();
+        assert!(message.contains(advice) && message.contains(path.to_str().unwrap()), "{message}");
+    }
+    assert!(!dir("missing").exists(), "a tool creates nothing by a mistyped path");
+}
+
+#[test]
+fn a_new_directory_is_private_and_keeps_its_content() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("deep/store");
+    let engines = Engines::open(&dir, &Config::default(), OpenMode::CreateIfMissing).unwrap();
+    let mut batch = WriteBatch::new();
+    batch.put(Cf::Local, &b"key"[..], &b"value"[..]);
+    engines.raft.write(&batch, Synced).unwrap();
+    engines.kv.write(&batch, Unsynced).unwrap();
+    drop(engines);
+    for name in ["kv", "raft"] {
+        let mode = fs::metadata(dir.join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "{name}");
+    }
+    let engines = Engines::open(&dir, &Config::default(), OpenMode::MustExist).unwrap();
+    for engine in [&engines.kv, &engines.raft] {
+        assert!(engine.get(Cf::Local, b"key").unwrap().is_some());
+    }
+}
+
+#[test]
+fn a_directory_in_use_is_refused_within_a_process() {
+    let home = tempfile::tempdir().unwrap();
+    let first = open(home.path(), Layout::Kv, Recovery::PointInTime).unwrap();
+    let error = refusal(open(home.path(), Layout::Kv, Recovery::PointInTime));
+    assert!(matches!(error, Error::Locked { .. }), "{error}");
+    write(&first, 0..1, Synced);
+}
+
+/// Names the directory that a copy of this test opens and holds, in a process of its own.
+const HOLD: &str = "TINYKV_TEST_HOLD_ENGINE";
+
+#[test]
+fn a_directory_in_use_by_another_process_is_refused() {
+    if let Some(dir) = std::env::var_os(HOLD) {
+        let _engine = open(Path::new(&dir), Layout::Kv, Recovery::PointInTime).unwrap();
+        let mut out = std::io::stdout();
+        out.write_all(b"\nholding\n").and_then(|()| out.flush()).unwrap();
+        // Until the other process closes our standard input.
+        assert_eq!(std::io::stdin().lines().count(), 0);
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let name = "tests::rocks::a_directory_in_use_by_another_process_is_refused";
+    let mut holder = Command::new(std::env::current_exe().unwrap())
+        .args([name, "--exact", "--nocapture"])
+        .env(HOLD, home.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(holder.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap() == "holding"), "the other process opened the engine");
+    let outcome = open(home.path(), Layout::Kv, Recovery::PointInTime);
+    drop(holder.stdin.take());
+    let rest = lines.count();
+    assert!(holder.wait().unwrap().success(), "after {rest} more lines");
+    let message = refusal(outcome).to_string();
+    assert!(message.contains("another process"), "{message}");
+    assert!(message.contains(home.path().to_str().unwrap()), "{message}");
+    open(home.path(), Layout::Kv, Recovery::PointInTime).unwrap();
+}
+
+#[test]
+fn the_kv_engine_recovers_to_the_first_damage() {
+    let home = tempfile::tempdir().unwrap();
+    write(&open(home.path(), Layout::Kv, Recovery::PointInTime).unwrap(), 0..100, Unsynced);
+    let (log, mut content) = only_log(home.path());
+    let middle = content.len() / 2;
+    content[middle] ^= 1;
+    fs::write(&log, content).unwrap();
+    let engine = open(home.path(), Layout::Kv, Recovery::PointInTime).unwrap();
+    let left = prefix(&engine, 100);
+    assert!((40..60).contains(&left), "{left}");
+}
+
+#[test]
+fn the_raft_engine_refuses_to_forget_what_was_synced() {
+    let home = tempfile::tempdir().unwrap();
+    write(&open(home.path(), Layout::Raft, Recovery::Strict).unwrap(), 0..100, Synced);
+    let (log, whole) = only_log(home.path());
+    let flip = |at: usize| {
+        let mut content = whole.clone();
+        content[at] ^= 0x10;
+        content
+    };
+    let damages = [
+        ("the first byte", flip(0)),
+        ("the middle", flip(whole.len() / 2)),
+        ("the last byte", flip(whole.len() - 1)),
+        ("the last record", whole[..whole.len() - 60].to_vec()),
+        ("the last byte cut off", whole[..whole.len() - 1].to_vec()),
+        ("everything", Vec::new()),
+    ];
+    for (what, content) in damages {
+        fs::write(&log, &content).unwrap();
+        for attempt in 0..2 {
+            let error = refusal(open(home.path(), Layout::Raft, Recovery::Strict));
+            assert!(error.is_corrupt(), "{what}, attempt {attempt}: {error}");
+            let message = error.to_string();
+            assert!(message.contains("nothing was deleted"), "{what}: {message}");
+            assert!(message.contains(home.path().to_str().unwrap()), "{what}: {message}");
+        }
+        if what != "everything" {
+            assert_eq!(fs::read(&log).unwrap(), content, "{what}: nothing was changed");
+        }
+    }
+}
+
+#[test]
+fn the_raft_engine_forgets_a_torn_end_that_was_never_synced() {
+    let home = tempfile::tempdir().unwrap();
+    let engine = open(home.path(), Layout::Raft, Recovery::Strict).unwrap();
+    write(&engine, 0..50, Synced);
+    let (log, synced) = only_log(home.path());
+    write(&engine, 50..100, Unsynced);
+    drop(engine);
+    let (_, whole) = only_log(home.path());
+    assert!(whole.len() > synced.len() + 1000);
+    fs::write(&log, &whole[..whole.len() - 1000]).unwrap();
+
+    let engine = open(home.path(), Layout::Raft, Recovery::Strict).unwrap();
+    let left = prefix(&engine, 100);
+    assert!((50..100).contains(&left), "{left}");
+    write(&engine, left..100, Synced);
+    drop(engine);
+    let engine = open(home.path(), Layout::Raft, Recovery::Strict).unwrap();
+    assert_eq!(prefix(&engine, 100), 100, "the engine goes on from there");
+}
+
+#[test]
+fn a_log_that_is_gone_is_noticed() {
+    let home = tempfile::tempdir().unwrap();
+    write(&open(home.path(), Layout::Raft, Recovery::Strict).unwrap(), 0..10, Synced);
+    let (log, _) = only_log(home.path());
+    fs::remove_file(log).unwrap();
+    let error = refusal(open(home.path(), Layout::Raft, Recovery::Strict));
+    assert!(error.is_corrupt() && error.to_string().contains("synced writes are lost"), "{error}");
+}
+
+/// Flips one byte in every stretch of a sorted file. What is read is right or an error, never wrong,
+/// and the error names the file.
+#[test]
+fn a_damaged_file_is_noticed_at_open_or_at_the_first_read() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("engine");
+    let engine = open(&dir, Layout::Kv, Recovery::PointInTime).unwrap();
+    write(&engine, 0..400, Unsynced);
+    engine.flush().unwrap();
+    drop(engine);
+    let sorted = files(&dir, ".sst");
+    let (name, whole) = sorted.iter().next().expect("the flush wrote a file");
+
+    let (mut at_open, mut at_read) = (0, 0);
+    for at in (0..whole.len()).step_by(whole.len() / 23) {
+        let mut content = whole.clone();
+        content[at] ^= 0x01;
+        fs::write(name, content).unwrap();
+        let error = match open(&dir, Layout::Kv, Recovery::PointInTime) {
+            Ok(engine) => match read_everything(&engine) {
+                Ok(()) => continue,
+                Err(error) => {
+                    at_read += 1;
+                    error
+                }
+            },
+            Err(error) => {
+                at_open += 1;
+                error
+            }
+        };
+        assert!(error.is_corrupt(), "at {at}: {error}");
+        assert!(error.to_string().contains(name.to_str().unwrap()), "at {at}: {error}");
+        assert!(name.exists(), "nothing was deleted");
+    }
+    fs::write(name, &whole[..whole.len() - 1]).unwrap();
+    let error = open(&dir, Layout::Kv, Recovery::PointInTime)
+        .and_then(|engine| read_everything(&engine))
+        .expect_err("the file is cut short");
+    assert!(error.is_corrupt(), "{error}");
+    assert!(at_read >= 15, "{at_read} found when reading, {at_open} when opening");
+
+    fs::remove_file(name).unwrap();
+    let error = refusal(open(&dir, Layout::Kv, Recovery::PointInTime));
+    assert!(error.is_corrupt(), "{error}");
+}
+
+fn read_everything(engine: &Rocks) -> Result<()> {
+    for number in 0..400 {
+        let found = engine.get(Cf::Local, &key(number))?;
+        assert_eq!(found.as_deref(), Some(&value(number)[..]), "a wrong value");
+    }
+    let snapshot = engine.snapshot()?;
+    let mut cursor = snapshot.cursor(Cf::Local, KeyRange::ALL)?;
+    let mut on_key = cursor.seek_to_first()?;
+    for number in 0..400 {
+        assert!(on_key, "a key is missing");
+        assert_eq!((cursor.key(), cursor.value()), (&key(number)[..], &value(number)[..]));
+        on_key = cursor.next()?;
+    }
+    assert!(!on_key);
+    Ok(())
+}
+
+#[test]
+fn writers_in_many_threads_keep_the_synced_position_true() {
+    let home = tempfile::tempdir().unwrap();
+    let engine = open(home.path(), Layout::Raft, Recovery::Strict).unwrap();
+    std::thread::scope(|threads| {
+        for thread in 0..4_u32 {
+            let engine = &engine;
+            threads.spawn(move || {
+                let first = thread * 100;
+                for number in first..first + 100 {
+                    let durability = if number % 3 == 0 { Synced } else { Unsynced };
+                    write(engine, number..number + 1, durability);
+                }
+                engine.sync().unwrap();
+            });
+        }
+    });
+    drop(engine);
+    let engine = open(home.path(), Layout::Raft, Recovery::Strict).unwrap();
+    assert_eq!(prefix(&engine, 400), 400);
+}
