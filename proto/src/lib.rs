@@ -17,11 +17,11 @@
 //! | [`tipb`] | yes | | the same two: what `coprocessor` carries as bytes |
 //! | [`raft_cmdpb`] | | yes | a store and its own log: the data of an entry |
 //! | [`raft_serverpb`] | yes | yes | stores; the local states of a region are kept |
-//! | [`schedulerpb`] | yes | yes | the scheduler, stores and clients |
+//! | [`schedulerpb`] | yes | | the scheduler, stores and clients |
 //! | `tinykvpb` | yes | | the service of a store, which has no messages of its own |
 //! | [`tinykvext`] | yes | | our own client and tools, and a store |
 //! | [`etcdserverpb`] | yes | | the scheduler, TinySQL and etcdctl |
-//! | [`mvccpb`] | yes | yes | the same: keys and events |
+//! | [`mvccpb`] | yes | | the same: keys and events |
 //!
 //! What the original has no words for is either a package of its own (`tinykvext`) or has a number
 //! from 100 on, and is absent unless the option that needs it is on. With everything off, a
