@@ -1,5 +1,5 @@
-//! The path of calls, as the clients really ask for them: the name of a service or of a method is as
-//! much a part of the wire as a field's number.
+//! The path of calls, as the clients really ask for them: the name of a service or of a method is
+//! as much a part of the wire as a field's number.
 
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};

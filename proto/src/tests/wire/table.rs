@@ -164,7 +164,8 @@ impl Reader {
 
 #[test]
 fn a_small_table_is_read() {
-    let document = "## Words\n- `Not`: one\n### `p` (proto2)\nEnums:\n- `A.E`: X=0; Y=-1 [reserved: 2-3, z]\n\
+    let document = "## Words\n- `Not`: one\n### `p` (proto2)\nEnums:\n\
+                    - `A.E`: X=0; Y=-1 [reserved: 2-3, z]\n\
                     Messages:\n- `A`: a=1 A.E!; oneof o { b=2 q.B | c=3 bytes }\n- `B`: no fields\n\
                     | `/p.S/M` | A | q.B | unary | who |\n## Prose\n- `Not`: two";
     let facts = facts(document).expect("well-formed");
