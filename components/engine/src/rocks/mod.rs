@@ -36,23 +36,36 @@ static AFTER_ALL_KEYS: [u8; MAX_KEY_BYTES + 1] = [0xff; MAX_KEY_BYTES + 1];
 
 /// An engine on RocksDB.
 pub struct Rocks {
-    db: Arc<DB>,
-    path: PathBuf,
-    layout: Layout,
+    opened: Arc<Opened>,
     /// How far the log is known to be on disk; kept by engines that must not lose their end.
     synced: Option<SyncedPosition>,
     poison: Poison,
+}
+
+/// An open database, which snapshots share so that it stays open as long as they need it.
+struct Opened {
+    db: DB,
+    path: PathBuf,
+    layout: Layout,
+}
+
+impl Opened {
+    fn handle(&self, cf: Cf) -> &ColumnFamily {
+        self.layout.check(cf);
+        let name = physical_name(self.layout, cf);
+        self.db.cf_handle(name).expect("every family of the layout is opened")
+    }
 }
 
 impl Rocks {
     /// The database itself, for benches that compare this engine with bare RocksDB on the same data.
     #[doc(hidden)]
     pub fn db(&self) -> &DB {
-        &self.db
+        &self.opened.db
     }
 
-    fn handle(&self, cf: Cf) -> &ColumnFamily {
-        handle(&self.db, self.layout, cf)
+    fn path(&self) -> &Path {
+        &self.opened.path
     }
 
     /// Writes with a sync, and notes how far the log reaches now. Writes of other threads may come in
@@ -61,18 +74,20 @@ impl Rocks {
         let mut options = WriteOptions::default();
         options.set_sync(true);
         let length = batch.len() as u64;
-        let before = self.db.latest_sequence_number();
-        self.db
+        let before = self.db().latest_sequence_number();
+        self.db()
             .write_opt(batch, &options)
-            .map_err(|error| on_write(&self.path, "writing a batch", &error))?;
+            .map_err(|error| on_write(self.path(), "writing a batch", &error))?;
         let Some(synced) = &self.synced else { return Ok(()) };
-        let after = self.db.latest_sequence_number();
+        let after = self.db().latest_sequence_number();
         synced.record(if after - before == length { after } else { before })
     }
 
     fn sync_log(&self) -> Result<()> {
-        let position = self.db.latest_sequence_number();
-        self.db.flush_wal(true).map_err(|error| on_write(&self.path, "syncing the log", &error))?;
+        let position = self.db().latest_sequence_number();
+        self.db()
+            .flush_wal(true)
+            .map_err(|error| on_write(self.path(), "syncing the log", &error))?;
         self.synced.as_ref().map_or(Ok(()), |synced| synced.record(position))
     }
 
@@ -80,10 +95,10 @@ impl Rocks {
         self.sync_log()?;
         let mut options = FlushOptions::default();
         options.set_wait(true);
-        for &cf in self.layout.families() {
-            self.db
-                .flush_cf_opt(self.handle(cf), &options)
-                .map_err(|error| on_write(&self.path, "flushing a family", &error))?;
+        for &cf in self.layout().families() {
+            self.db()
+                .flush_cf_opt(self.opened.handle(cf), &options)
+                .map_err(|error| on_write(self.path(), "flushing a family", &error))?;
         }
         Ok(())
     }
@@ -92,7 +107,7 @@ impl Rocks {
         let mut out = rocksdb::WriteBatch::with_capacity_bytes(batch.size_bytes());
         // Looked up once a family, not once an operation.
         let mut handles = [None; Cf::ALL.len()];
-        let mut handle = |cf: Cf| *handles[cf.slot()].get_or_insert_with(|| self.handle(cf));
+        let mut handle = |cf: Cf| *handles[cf.slot()].get_or_insert_with(|| self.opened.handle(cf));
         for op in batch.ops() {
             match op {
                 Op::Put { cf, key, value } => out.put_cf(&handle(*cf), key, value),
@@ -123,26 +138,21 @@ fn physical_name(layout: Layout, cf: Cf) -> &'static str {
     }
 }
 
-fn handle(db: &DB, layout: Layout, cf: Cf) -> &ColumnFamily {
-    layout.check(cf);
-    db.cf_handle(physical_name(layout, cf)).expect("every family of the layout is opened")
-}
-
 impl Engine for Rocks {
     fn layout(&self) -> Layout {
-        self.layout
+        self.opened.layout
     }
 
     fn get(&self, cf: Cf, key: &[u8]) -> Result<Option<Bytes>> {
         self.poison.check()?;
-        let value = self.db.get_pinned_cf(self.handle(cf), key);
-        let value = value.map_err(|error| on_read(&self.path, &error))?;
+        let value = self.db().get_pinned_cf(self.opened.handle(cf), key);
+        let value = value.map_err(|error| on_read(self.path(), &error))?;
         Ok(value.map(|value| Bytes::copy_from_slice(&value)))
     }
 
     fn snapshot(&self) -> Result<Arc<dyn Snapshot>> {
         self.poison.check()?;
-        Ok(Arc::new(RocksSnapshot::new(Arc::clone(&self.db), self.layout, self.path.clone())))
+        Ok(Arc::new(RocksSnapshot::new(Arc::clone(&self.opened))))
     }
 
     fn write(&self, batch: &WriteBatch, durability: Durability) -> Result<()> {
@@ -151,9 +161,9 @@ impl Engine for Rocks {
         self.poison.watch(match durability {
             Durability::Synced => self.write_synced(batch),
             Durability::Unsynced => self
-                .db
+                .db()
                 .write_opt(batch, &WriteOptions::default())
-                .map_err(|error| on_write(&self.path, "writing a batch", &error)),
+                .map_err(|error| on_write(self.path(), "writing a batch", &error)),
         })
     }
 
@@ -169,7 +179,7 @@ impl Engine for Rocks {
 
     fn sst_writer(&self, cf: Cf, path: &Path) -> Result<Box<dyn SstWriter>> {
         self.poison.check()?;
-        self.layout.check(cf);
+        self.layout().check(cf);
         Ok(Box::new(sst::RocksSstWriter::create(path)?))
     }
 
@@ -180,9 +190,9 @@ impl Engine for Rocks {
         }
         let mut options = IngestExternalFileOptions::default();
         options.set_move_files(true);
-        self.db
-            .ingest_external_file_cf_opts(self.handle(cf), &options, files.to_vec())
-            .map_err(|error| on_read(&self.path, &error))?;
+        self.db()
+            .ingest_external_file_cf_opts(self.opened.handle(cf), &options, files.to_vec())
+            .map_err(|error| on_read(self.path(), &error))?;
         // Where a link was not possible the files were copied, and the originals are left.
         for file in files.iter().filter(|file| file.exists()) {
             std::fs::remove_file(file)
@@ -196,7 +206,7 @@ impl Engine for Rocks {
         if dir.exists() {
             return Err(Error::invalid(format!("{} exists already", dir.display())));
         }
-        Checkpoint::new(&*self.db)
+        Checkpoint::new(self.db())
             .and_then(|checkpoint| checkpoint.create_checkpoint(dir))
             .map_err(|error| on_write(dir, "writing a checkpoint", &error))
     }
@@ -207,6 +217,6 @@ impl Engine for Rocks {
             return Ok(0);
         }
         let bounds = rocksdb::Range::new(range.start, explicit_end(range));
-        Ok(self.db.get_approximate_sizes_cf(self.handle(cf), &[bounds]).iter().sum())
+        Ok(self.db().get_approximate_sizes_cf(self.opened.handle(cf), &[bounds]).iter().sum())
     }
 }

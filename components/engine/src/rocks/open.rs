@@ -21,7 +21,7 @@ use rocksdb::{Cache, ColumnFamilyDescriptor, DB, DBRecoveryMode, ErrorKind, Opti
 
 use super::failure::on_open;
 use super::synced::{self, SyncedPosition};
-use super::{Rocks, directory, options, physical_name};
+use super::{Opened, Rocks, directory, options, physical_name};
 use crate::poison::Poison;
 use crate::{Config, Engines, Error, Layout, Result};
 
@@ -96,13 +96,8 @@ impl<'a> Opener<'a> {
             Recovery::PointInTime => None,
             Recovery::Strict => Some(SyncedPosition::open(path)?),
         };
-        Ok(Rocks {
-            db: Arc::new(db),
-            path: path.to_owned(),
-            layout,
-            synced,
-            poison: Poison::default(),
-        })
+        let opened = Arc::new(Opened { db, path: path.to_owned(), layout });
+        Ok(Rocks { opened, synced, poison: Poison::default() })
     }
 }
 
