@@ -1,7 +1,7 @@
 //! The leader: appends, replicates, commits, confirms reads, and hands over.
 //!
 //! Steps only note what has changed; appends are made when the outbox is collected
-//! ([`Leader::flush`]). So however many proposals and acknowledgements arrive in one turn, each
+//! (`Leader::flush`). So however many proposals and acknowledgements arrive in one turn, each
 //! follower gets one append with all new entries and the latest commit index.
 //!
 //! Invariants:
