@@ -1,0 +1,65 @@
+# The front door. `make help` lists what can be done here.
+#
+# Everything is built in Cargo's release profile, and everything that links RocksDB is built with
+# --workspace: RocksDB takes minutes to compile, and Cargo would compile it again for another profile
+# or another choice of features.
+
+.DEFAULT_GOAL := build
+SHELL := /bin/sh
+CARGO ?= cargo
+export CARGO
+
+# Programs that end up in bin/.
+PROGRAMS :=
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: build
+build: packages ## build everything in release mode, programs into bin/
+	@[ -d $(TARGET_DIR)/release ] || echo "The first build compiles RocksDB: about 12 minutes on two cores."
+	$(CARGO) build --release --workspace
+	@mkdir -p bin
+	@for program in $(PROGRAMS); do cp -f $(TARGET_DIR)/release/$$program bin/ && echo "bin/$$program"; done
+
+.PHONY: packages
+packages: ## install what Cargo cannot bring (C++ compiler, libclang), or say what to install
+	@scripts/system-packages
+
+.PHONY: verify
+verify: lint test ## lint and test: what must pass before work is called done
+
+.PHONY: lint
+lint: packages ## read only: format, clippy, documentation, and the repository's own rules
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --workspace --no-deps --document-private-items
+	scripts/run-tests --workspace --test tidy
+
+.PHONY: fix
+fix: packages ## write: apply clippy's suggestions, then format
+	$(CARGO) clippy --release --workspace --all-targets --fix --allow-dirty --allow-staged
+	$(CARGO) fmt --all
+
+.PHONY: test
+test: packages ## every test of the daily dose
+	scripts/run-tests --workspace
+
+# The course, by lesson. The crates named here build without RocksDB.
+.PHONY: project2 project2a project2aa project2ab project2ac
+project2aa project2ab project2ac: ## course: leader election, log replication, the raw node
+	scripts/run-tests -p raft --lib $@
+project2a: ## course: all of 2AA, 2AB and 2AC
+	scripts/run-tests -p raft --lib project2a
+
+.PHONY: bench bench-engine
+bench: bench-engine ## every bench
+bench-engine: packages ## what the engine seam costs beside bare RocksDB
+	$(CARGO) bench --workspace --bench engine
+
+.PHONY: audit
+audit: ## licences, sources and known weaknesses of what we depend on (needs cargo-deny)
+	@$(CARGO) deny --version >/dev/null 2>&1 || { echo "Install it first: cargo install --locked cargo-deny" >&2; exit 1; }
+	$(CARGO) deny check
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / { printf "make %-34s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
