@@ -25,7 +25,7 @@ thread_local! {
     static HITS: RefCell<BTreeMap<&'static str, u64>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-/// Names this branch for tests; see [`mark`](crate::mark).
+/// Names this branch for tests; see [the module](mod@crate::mark).
 #[macro_export]
 macro_rules! mark {
     ($name:literal) => {{

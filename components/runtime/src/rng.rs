@@ -87,8 +87,8 @@ impl Rng {
 
     /// True in `numerator` of `denominator` cases: `chance(1, 20)` is five percent.
     ///
-    /// Zero in any number is never and anything at or above the denominator always; either way
-    /// exactly one decision is drawn, so changing the odds does not shift what follows.
+    /// A numerator of zero is never, one as large as the denominator is always. Both draw as any
+    /// other chance does, so turning a fault off does not shift the values that follow.
     pub fn chance(&mut self, numerator: u64, denominator: u64) -> bool {
         self.below(denominator) < numerator
     }

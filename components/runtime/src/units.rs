@@ -202,6 +202,8 @@ impl<'de> Deserialize<'de> for Period {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[derive(Debug, PartialEq, Serialize, serde::Deserialize)]
@@ -269,6 +271,21 @@ mod tests {
         ] {
             let error = toml::from_str::<Sample>(text).expect_err(text).to_string();
             assert!(error.contains(complaint), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn sizes_read_back_exactly(bytes in 0..=Bytes::LARGEST, zeros in 0..50u32) {
+            for bytes in [bytes, bytes >> zeros << zeros] {
+                prop_assert_eq!(Bytes::new(bytes).to_string().parse(), Ok(Bytes::new(bytes)));
+            }
+        }
+
+        #[test]
+        fn periods_read_back_exactly(secs in 0..1u64 << 40, nanos in 0..1_000_000_000u32) {
+            let period = Period::from(Duration::new(secs, nanos));
+            prop_assert_eq!(period.to_string().parse(), Ok(period));
         }
     }
 }

@@ -148,6 +148,28 @@ fn a_panic_rings_the_alarm_closes_the_queue_and_is_joined_as_an_error() {
 }
 
 #[test]
+fn a_task_that_is_sent_while_the_worker_breaks_is_never_left_waiting() {
+    for _ in 0..200 {
+        let (runner, _telling) = Teller::new();
+        let (tasks, worker) =
+            Worker::spawn("fragile", 1, &Alarm::ignored(), runner).expect("a thread");
+        let (reply, answer) = Reply::new();
+        let sender = Thread::spawn("sender", &Alarm::ignored(), {
+            let tasks = tasks.clone();
+            // Whether it is refused or dropped from the queue depends on who comes first.
+            move || drop(tasks.send(Task::Owe(reply)))
+        });
+        // This may block behind the other one, but not for ever.
+        drop(tasks.send(Task::Panic));
+        assert!(worker.join().is_err());
+        assert_eq!(sender.expect("a thread").join(), Ok(()));
+        // The tasks are still held here: it is not their end that frees the reply.
+        let (Known::Yes | Known::No) = answer.wait();
+        assert!(tasks.is_empty());
+    }
+}
+
+#[test]
 fn a_panic_in_the_alarm_is_still_an_error() {
     let alarm = Alarm::new(|_| panic!("the alarm broke"));
     let thread = Thread::spawn("unlucky", &alarm, || panic!("first")).expect("a thread");
