@@ -167,7 +167,7 @@ fn reserved_libraries_stay_where_they_belong() {
 
 #[test]
 fn manifests_take_what_is_common_from_the_workspace() {
-    assert_none(manifests().iter().flat_map(check_common).collect());
+    assert_none(manifests().iter().flat_map(check_common));
 }
 
 #[test]
@@ -178,9 +178,7 @@ fn the_shared_part_of_every_clippy_file_is_the_same() {
 #[test]
 fn no_toolchain_is_pinned() {
     // A pinned name that a machine lacks would have to be downloaded; rust-version says what is needed.
-    assert_none(
-        files(&["rust-toolchain", "rust-toolchain.toml"]).into_iter().map(|f| f.path).collect(),
-    );
+    assert_none(files(&["rust-toolchain", "rust-toolchain.toml"]).into_iter().map(|f| f.path));
 }
 
 #[test]

@@ -58,6 +58,7 @@ fn collect(folder: &Path, prefix: &str, endings: &[&str], found: &mut Vec<File>)
 }
 
 /// Fails with every complaint on a line of its own.
-pub(crate) fn assert_none(complaints: Vec<String>) {
+pub(crate) fn assert_none(complaints: impl IntoIterator<Item = String>) {
+    let complaints: Vec<String> = complaints.into_iter().collect();
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }

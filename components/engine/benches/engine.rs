@@ -7,6 +7,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use bytes::Bytes;
 use criterion::Criterion;
 use engine::{
     Cf, Config, Durability, Engine, KeyRange, Layout, OpenMode, Recovery, Rocks, WriteBatch,
@@ -32,7 +33,7 @@ fn main() {
 struct Bench {
     ours: Rocks,
     theirs: Rocks,
-    value: Vec<u8>,
+    value: Bytes,
     random: Rng,
 }
 
@@ -50,7 +51,7 @@ impl Bench {
                 .expect("a new directory opens")
         };
         let mut random = Rng::new(1);
-        let value: Vec<u8> = (0..VALUE_BYTES).map(|_| random.next_u64().to_le_bytes()[0]).collect();
+        let value = (0..VALUE_BYTES).map(|_| random.next_u64().to_le_bytes()[0]).collect();
         let bench = Bench { ours: open("ours"), theirs: open("theirs"), value, random };
         for engine in [&bench.ours, &bench.theirs] {
             for number in 0..KEYS {
@@ -73,11 +74,12 @@ impl Bench {
             .measurement_time(Duration::from_secs(2))
             .sample_size(20);
         let keys = self.keys(1000);
-        let (ours, theirs, value) = (&self.ours, self.theirs.db(), &self.value[..]);
+        let puts: Vec<Bytes> = keys.iter().map(|key| Bytes::copy_from_slice(key)).collect();
+        let (ours, theirs, value) = (&self.ours, self.theirs.db(), &self.value);
         criterion.bench_function("1000 gets, engine", |b| b.iter(|| our_gets(ours, &keys)));
         criterion.bench_function("1000 gets, bare", |b| b.iter(|| bare_gets(theirs, &keys)));
-        criterion.bench_function("1000 puts, engine", |b| b.iter(|| our_puts(ours, &keys, value)));
-        criterion.bench_function("1000 puts, bare", |b| b.iter(|| bare_puts(theirs, &keys, value)));
+        criterion.bench_function("1000 puts, engine", |b| b.iter(|| our_puts(ours, &puts, value)));
+        criterion.bench_function("1000 puts, bare", |b| b.iter(|| bare_puts(theirs, &puts, value)));
         criterion.bench_function("scan of 1000, engine", |b| b.iter(|| our_scan(ours, 500, 1000)));
         criterion.bench_function("scan of 1000, bare", |b| b.iter(|| bare_scan(theirs, 500, 1000)));
     }
@@ -85,7 +87,7 @@ impl Bench {
     fn in_turn(&mut self) {
         let mut table = Table::new("engine", "bare");
         let keys = self.keys(100_000);
-        let (ours, theirs, value) = (&self.ours, self.theirs.db(), &self.value[..]);
+        let (ours, theirs, value) = (&self.ours, self.theirs.db(), &self.value);
         let same = ours.db();
         let gets = keys.len() as u64;
         table.compare("get", gets, || our_gets(ours, &keys), || bare_gets(same, &keys));
@@ -104,19 +106,21 @@ impl Bench {
                 || starts.iter().map(|&start| bare_scan(same, start, rows)).sum::<usize>(),
             );
         }
-        let puts = &keys[..20_000];
+        // What a server has in hand: bytes that came from a socket.
+        let puts: Vec<Bytes> = keys.iter().map(|key| Bytes::copy_from_slice(key)).collect();
+        let puts = &puts[..20_000];
         table.compare(
             "put, unsynced",
             puts.len() as u64,
             || our_puts(ours, puts, value),
             || bare_puts(theirs, puts, value),
         );
-        for (name, sync) in [("unsynced", false), ("synced", true)] {
+        for (name, sync, puts) in [("unsynced", false, puts), ("synced", true, &puts[..4000])] {
             table.compare(
                 format!("put in a batch of 32, {name}"),
-                puts.len() as u64 / 10,
-                || our_batches(ours, &puts[..puts.len() / 10], value, sync),
-                || bare_batches(theirs, &puts[..puts.len() / 10], value, sync),
+                puts.len() as u64,
+                || our_batches(ours, puts, value, sync),
+                || bare_batches(theirs, puts, value, sync),
             );
         }
         print(&table);
@@ -161,7 +165,8 @@ fn our_scan(engine: &Rocks, start: u64, rows: u64) -> usize {
     let mut bytes = 0;
     let mut on_key = cursor.seek_to_first().expect("the disk works");
     while on_key {
-        bytes += cursor.key().len() + cursor.value().len();
+        let (key, value) = cursor.entry();
+        bytes += key.len() + value.len();
         on_key = cursor.next().expect("the disk works");
     }
     bytes
@@ -177,7 +182,7 @@ fn bare_scan(db: &DB, start: u64, rows: u64) -> usize {
     let mut iterator = snapshot.raw_iterator_cf_opt(family, options);
     let mut bytes = 0;
     iterator.seek_to_first();
-    while let (Some(key), Some(value)) = (iterator.key(), iterator.value()) {
+    while let Some((key, value)) = iterator.item() {
         bytes += key.len() + value.len();
         iterator.next();
     }
@@ -185,15 +190,15 @@ fn bare_scan(db: &DB, start: u64, rows: u64) -> usize {
     bytes
 }
 
-fn our_puts(engine: &Rocks, keys: &[[u8; 16]], value: &[u8]) {
+fn our_puts(engine: &Rocks, keys: &[Bytes], value: &Bytes) {
     for key in keys {
         let mut batch = WriteBatch::new();
-        batch.put(Cf::Default, key.to_vec(), value.to_vec());
+        batch.put(Cf::Default, key.clone(), value.clone());
         engine.write(&batch, Durability::Unsynced).expect("the disk works");
     }
 }
 
-fn bare_puts(db: &DB, keys: &[[u8; 16]], value: &[u8]) {
+fn bare_puts(db: &DB, keys: &[Bytes], value: &Bytes) {
     let family = db.cf_handle("default").expect("always there");
     for key in keys {
         let mut batch = rocksdb::WriteBatch::default();
@@ -202,18 +207,18 @@ fn bare_puts(db: &DB, keys: &[[u8; 16]], value: &[u8]) {
     }
 }
 
-fn our_batches(engine: &Rocks, keys: &[[u8; 16]], value: &[u8], sync: bool) {
+fn our_batches(engine: &Rocks, keys: &[Bytes], value: &Bytes, sync: bool) {
     let durability = if sync { Durability::Synced } else { Durability::Unsynced };
     for keys in keys.chunks(32) {
         let mut batch = WriteBatch::new();
         for key in keys {
-            batch.put(Cf::Default, key.to_vec(), value.to_vec());
+            batch.put(Cf::Default, key.clone(), value.clone());
         }
         engine.write(&batch, durability).expect("the disk works");
     }
 }
 
-fn bare_batches(db: &DB, keys: &[[u8; 16]], value: &[u8], sync: bool) {
+fn bare_batches(db: &DB, keys: &[Bytes], value: &Bytes, sync: bool) {
     let family = db.cf_handle("default").expect("always there");
     let mut options = WriteOptions::default();
     options.set_sync(sync);

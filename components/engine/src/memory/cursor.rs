@@ -158,10 +158,15 @@ impl Cursor for MemoryCursor<'_> {
     }
 
     fn key(&self) -> &[u8] {
-        &self.current.as_ref().expect("the cursor stands on a key").0
+        self.entry().0
     }
 
     fn value(&self) -> &[u8] {
-        &self.current.as_ref().expect("the cursor stands on a key").1
+        self.entry().1
+    }
+
+    fn entry(&self) -> (&[u8], &[u8]) {
+        let (key, value) = self.current.as_ref().expect("the cursor stands on a key");
+        (key, value)
     }
 }

@@ -66,4 +66,8 @@ impl Cursor for RocksCursor<'_> {
     fn value(&self) -> &[u8] {
         self.iterator.value().expect("the cursor stands on a key")
     }
+
+    fn entry(&self) -> (&[u8], &[u8]) {
+        self.iterator.item().expect("the cursor stands on a key")
+    }
 }

@@ -61,7 +61,8 @@ pub(super) fn forward(cursor: &mut dyn Cursor) -> Vec<(Key, Value)> {
     let mut entries = Vec::new();
     let mut on_key = cursor.seek_to_first().unwrap();
     while on_key {
-        entries.push((cursor.key().to_vec(), cursor.value().to_vec()));
+        let (key, value) = cursor.entry();
+        entries.push((key.to_vec(), value.to_vec()));
         on_key = cursor.next().unwrap();
     }
     entries
