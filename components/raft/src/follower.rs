@@ -117,6 +117,13 @@ pub(crate) fn append(
     entries: Vec<Entry>,
     commit: Index,
 ) -> Result<()> {
+    if core.members.is_empty() {
+        // The log does not say who founded the group; a node that knew only the changes would count
+        // the wrong members. Refusing even the beginning asks for a snapshot, which says it.
+        mark!("append before the members are known");
+        core.send(leader, Body::AppendRefuse { base_index: base.index, hint: Position::default() });
+        return Ok(());
+    }
     if base.index < core.log.committed {
         // The message is old. What is committed is the same in every log, so the answer is more
         // than what was asked.

@@ -386,9 +386,12 @@ impl Leader {
             self.transfer = None;
             return;
         }
+        let last_index = core.log.last_index();
         let Some(progress) = self.follower(core.id, heir) else { return };
-        progress.nudge();
-        self.is_dirty = true;
+        if progress.match_index < last_index {
+            progress.nudge();
+            self.is_dirty = true;
+        }
         self.transfer = Some(Transfer { to: heir, ticks: 0 });
         self.time_out_heir(core);
     }
@@ -502,6 +505,9 @@ fn read_append(
     core: &Core<impl Storage>,
     progress: &Progress,
 ) -> Result<(Position, Vec<Entry>), StorageError> {
+    if progress.needs_snapshot {
+        return Err(StorageError::Compacted);
+    }
     let index = progress.next_index - 1;
     let base = Position { term: core.log.term(index)?, index };
     let entries = if progress.may_send_entries(&core.config) {
@@ -513,7 +519,7 @@ fn read_append(
 }
 
 fn send_snapshot(core: &mut Core<impl Storage>, progress: &mut Progress) -> Result<()> {
-    let at_least = core.log.first_index() - 1;
+    let at_least = core.log.first_index().saturating_sub(1).max(1);
     match core.log.snapshot() {
         Ok(snapshot) if Position::of_snapshot(&snapshot).index >= at_least => {
             progress.sent_snapshot(Position::of_snapshot(&snapshot).index);

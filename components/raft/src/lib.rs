@@ -85,10 +85,12 @@
 //!
 //! Members come and go one at a time, by entries in the log that take effect when they are *applied*.
 //! One at a time, because then any majority before a change and any majority after it share a member,
-//! so two leaders of one term are impossible without any further protocol. Three rules keep it so:
+//! so two leaders of one term are impossible without any further protocol. Four rules keep it so:
 //!
 //! - A leader accepts a change only when the last one is applied.
 //! - A new leader assumes that the tail of its log holds one.
+//! - A node that knows no members takes no entries. The log tells the changes, but not who founded the
+//!   group; a snapshot does.
 //! - A node with a committed change that it has not applied does not campaign, whatever the reason:
 //!   it would count the votes of the wrong members.
 //!

@@ -303,7 +303,7 @@ impl<S: Storage> RaftLog<S> {
     pub(crate) fn snapshot(&mut self) -> Result<Snapshot, StorageError> {
         match self.unstable.snapshot() {
             Some(snapshot) => Ok(snapshot.clone()),
-            None => self.storage.snapshot(self.storage.first_index() - 1),
+            None => self.storage.snapshot((self.storage.first_index() - 1).max(1)),
         }
     }
 

@@ -51,6 +51,8 @@ pub struct Progress {
     pub(crate) round: u64,
     /// The greatest commit index that it was told in this state.
     told_commit: Index,
+    /// The log does not help it, however far back it goes: it knows nothing at all.
+    pub(crate) needs_snapshot: bool,
     /// An append is due even if it carries nothing new: its answer will show whether one got lost.
     is_nudged: bool,
 }
@@ -130,6 +132,7 @@ impl Progress {
             is_active: false,
             round: 0,
             told_commit: 0,
+            needs_snapshot: false,
             is_nudged: true,
         }
     }
@@ -165,6 +168,8 @@ impl Progress {
                 mark!("stale refusal while probing");
             }
             ProgressState::Probe { .. } => {
+                // The beginning of the log agrees with every log, unless there is no member behind it.
+                self.needs_snapshot = base_index == 0;
                 let next_index = base_index.min(hint.index + 1);
                 self.next_index = next_index.max(self.match_index + 1);
                 self.probe();
@@ -265,6 +270,7 @@ impl Progress {
     /// A snapshot that covers the log up to `index` was sent.
     pub(crate) fn sent_snapshot(&mut self, index: Index) {
         self.is_nudged = false;
+        self.needs_snapshot = false;
         self.state = ProgressState::Snapshot { index, ticks: 0 };
     }
 

@@ -101,7 +101,7 @@ struct Handed {
 ///
 /// See the [crate's head](crate) for a driver's loop.
 pub struct RawNode<S> {
-    raft: Raft<S>,
+    pub(crate) raft: Raft<S>,
     soft_state: SoftState,
     hard_state: HardState,
     /// The number of the last Ready.

@@ -42,6 +42,7 @@ pub trait Storage {
 #[derive(Clone, Debug)]
 pub struct MemoryStorage {
     hard_state: HardState,
+    conf_state: ConfState,
     snapshot: Snapshot,
     /// The first one is a dummy: the last compacted entry, of which only index and term are known.
     entries: Vec<Entry>,
@@ -51,6 +52,7 @@ impl Default for MemoryStorage {
     fn default() -> Self {
         MemoryStorage {
             hard_state: HardState::default(),
+            conf_state: ConfState::default(),
             snapshot: Snapshot {
                 metadata: Some(SnapshotMetadata {
                     conf_state: Some(ConfState::default()),
@@ -87,8 +89,7 @@ impl MemoryStorage {
 
     /// Saves the members, as of what is applied.
     pub fn set_conf_state(&mut self, conf_state: ConfState) {
-        let metadata = self.snapshot.metadata.get_or_insert_default();
-        metadata.conf_state = Some(conf_state);
+        self.conf_state = conf_state;
     }
 
     /// Adds `entries`, which replace whatever is there from the first of them on. Those that are
@@ -129,6 +130,9 @@ impl MemoryStorage {
             return Err(StorageError::SnapshotOutOfDate);
         }
         self.entries = vec![Entry { index: covered.index, term: covered.term, ..Entry::default() }];
+        let metadata = snapshot.metadata.as_ref();
+        let conf_state = metadata.and_then(|metadata| metadata.conf_state.clone());
+        self.conf_state = conf_state.unwrap_or_default();
         self.snapshot = snapshot;
         Ok(())
     }
@@ -152,9 +156,7 @@ impl MemoryStorage {
 
 impl Storage for MemoryStorage {
     fn initial_state(&self) -> Result<(HardState, ConfState), StorageError> {
-        let metadata = self.snapshot.metadata.as_ref();
-        let conf_state = metadata.and_then(|metadata| metadata.conf_state.clone());
-        Ok((self.hard_state, conf_state.unwrap_or_default()))
+        Ok((self.hard_state, self.conf_state.clone()))
     }
 
     fn first_index(&self) -> Index {

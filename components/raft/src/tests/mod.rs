@@ -4,12 +4,14 @@
 //! `cargo test -p raft project2aa` runs what `make project2aa` ran. They reach inside a node as the
 //! originals do; this module has what they share.
 
+mod cluster;
 mod network;
 mod project2aa;
 mod project2ab;
 mod project2ac;
 mod project2c;
 mod project3a;
+mod script;
 
 use bytes::Bytes;
 use proto::eraftpb::{
