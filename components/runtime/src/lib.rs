@@ -15,7 +15,7 @@
 //! | periodic work | [`Ticker`](ticker::Ticker) counts ticks | [`Duties`](ticker::Duties) are told of ticks |
 //! | a person who reads | [`Log`](log::Log) writes lines | [`Capture`](log::Capture) keeps records |
 //!
-//! What has no twin, because it decides nothing: [`metrics`], [`units`], [marks](mod@mark) and the
+//! What has no twin, because it decides nothing: [`metrics`], [`settings`], [`units`], [marks](mod@mark) and the
 //! [`Stop`](shutdown::Stop) of a process.
 //!
 //! There are no globals. Whoever needs one of these takes it in its constructor.
@@ -27,6 +27,7 @@ pub mod mark;
 pub mod metrics;
 pub mod reply;
 pub mod rng;
+pub mod settings;
 pub mod shutdown;
 pub mod ticker;
 pub mod units;
