@@ -14,11 +14,14 @@ use crate::{
     Config, Index, MemoryStorage, NodeId, RawNode, ReadState, Ready, Result, Storage, Term,
 };
 
+/// What a state machine has applied: index, term and command of each entry.
+pub(super) type History = Vec<(Index, Term, Bytes)>;
+
 /// One machine: the node, its disk inside, and its state machine.
 pub(super) struct Machine {
     pub(super) node: RawNode<MemoryStorage>,
     /// What the state machine has applied: a node that applied everything has the whole history.
-    pub(super) history: Vec<(Index, Term, Bytes)>,
+    pub(super) history: History,
     /// Readys that are handed out and not on disk; only with asynchronous persistence.
     writing: VecDeque<Ready>,
     /// Committed entries that wait to be applied.
@@ -37,7 +40,7 @@ pub(super) struct Cluster {
     founders: Vec<NodeId>,
     pub(super) machines: BTreeMap<NodeId, Machine>,
     /// What crashed machines have left on their disks.
-    disks: BTreeMap<NodeId, (MemoryStorage, Vec<(Index, Term, Bytes)>)>,
+    disks: BTreeMap<NodeId, (MemoryStorage, History)>,
     /// Messages on their way, oldest first.
     pub(super) network: VecDeque<Message>,
     /// Messages that will arrive later than they should.
@@ -57,13 +60,7 @@ impl Cluster {
         cluster
     }
 
-    fn boot(
-        &mut self,
-        id: NodeId,
-        peers: Vec<NodeId>,
-        storage: MemoryStorage,
-        history: Vec<(Index, Term, Bytes)>,
-    ) {
+    fn boot(&mut self, id: NodeId, peers: Vec<NodeId>, storage: MemoryStorage, history: History) {
         let applied = history.last().map_or(0, |(index, ..)| *index);
         let config = Config { id, peers, applied, ..self.config.clone() };
         let machine = Machine {
@@ -296,7 +293,7 @@ fn write(storage: &mut MemoryStorage, ready: &Ready) {
 }
 
 /// A state machine's state is its history; this is how it travels in a snapshot.
-fn encode_history(history: &[(Index, Term, Bytes)]) -> Vec<u8> {
+fn encode_history(history: &History) -> Vec<u8> {
     let entries = history.iter().map(|(index, term, data)| Entry {
         index: *index,
         term: *term,
@@ -307,7 +304,7 @@ fn encode_history(history: &[(Index, Term, Bytes)]) -> Vec<u8> {
     message.encode_to_vec()
 }
 
-fn decode_history(data: &[u8]) -> Vec<(Index, Term, Bytes)> {
+fn decode_history(data: &[u8]) -> History {
     let message = proto::eraftpb::Message::decode(data).unwrap();
     message.entries.into_iter().map(|entry| (entry.index, entry.term, entry.data)).collect()
 }

@@ -5,6 +5,7 @@
 //! originals do; this module has what they share.
 
 mod cluster;
+mod course;
 mod network;
 mod project2aa;
 mod project2ab;
