@@ -1,1 +1,14 @@
-//! The tests that need more than a few lines.
+//! The tests that need more than a few lines: the course's suites, the contract of storages, golden
+//! scripts, and models.
+//!
+//! The course's tests keep their names, in one module for each `make` target, so that
+//! `cargo test -p storage project4a` runs what `make project4a` ran; those that the course runs
+//! without a label are in `unlabelled`.
+
+mod course;
+mod fixture;
+mod project1;
+mod project4a;
+mod project4b;
+mod project4c;
+mod unlabelled;
