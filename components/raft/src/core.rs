@@ -32,7 +32,8 @@ pub struct Core<S> {
     pub(crate) outbox: Vec<Message>,
     /// Reads of this node's own user that may be answered.
     pub(crate) read_states: Vec<ReadState>,
-    /// For how many ticks it still keeps promises that it has forgotten.
+    /// For how many ticks it supports no candidate, not even itself, because of a promise to a leader
+    /// that it no longer follows.
     wait_ticks: u32,
     rng: Rng,
     pub(crate) logger: Logger,
@@ -43,8 +44,8 @@ pub struct Core<S> {
 pub(crate) enum Obstacle {
     /// It is not a member of the group, or has not heard yet that it is.
     NotMember,
-    /// It restarted, and may have promised somebody a moment ago not to.
-    Restarted,
+    /// It has promised a leader not to, or may have before it restarted.
+    Promised,
     /// It has a committed membership change that it has not applied, so it counts the wrong members.
     UnappliedChange,
 }
@@ -127,7 +128,12 @@ impl<S: Storage> Core<S> {
         self.wait_ticks = self.wait_ticks.saturating_sub(1);
     }
 
-    /// Whether promises from before a restart may still be running.
+    /// Supports no candidate for so many ticks.
+    pub(crate) fn wait(&mut self, ticks: u32) {
+        self.wait_ticks = self.wait_ticks.max(ticks);
+    }
+
+    /// Whether a promise to a leader that it no longer follows may still be running.
     pub(crate) fn is_waiting(&self) -> bool {
         self.wait_ticks > 0
     }
@@ -184,7 +190,7 @@ impl<S: Storage> Core<S> {
             return Ok(Some(Obstacle::NotMember));
         }
         if self.is_waiting() && !forced {
-            return Ok(Some(Obstacle::Restarted));
+            return Ok(Some(Obstacle::Promised));
         }
         if !mutant::on(5) && self.has_unapplied_change()? {
             return Ok(Some(Obstacle::UnappliedChange));

@@ -39,13 +39,12 @@ impl Follower {
 
     /// Waits again, because campaigning was not possible.
     pub(crate) fn wait_again(&mut self, timeout: u32) {
-        self.silent_ticks = 0;
-        self.timeout = timeout;
+        self.timeout = self.silent_ticks + timeout;
     }
 
-    /// Whether it has promised its leader not to help anybody else for now.
-    pub(crate) fn hears_leader(&self, election_ticks: u32) -> bool {
-        self.leader.is_some() && self.silent_ticks < election_ticks
+    /// For how many ticks it has promised its leader not to help anybody else.
+    pub(crate) fn promised_ticks(&self, election_ticks: u32) -> u32 {
+        if self.leader.is_some() { election_ticks.saturating_sub(self.silent_ticks) } else { 0 }
     }
 
     /// Reacts to a message of the present term.

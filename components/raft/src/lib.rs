@@ -216,6 +216,7 @@ pub mod leader;
 pub mod progress;
 pub mod quorum;
 pub mod reads;
+mod replicate;
 
 pub mod log;
 pub mod unstable;

@@ -145,19 +145,25 @@ impl<S: Storage> Raft<S> {
     }
 
     /// Whether this is a candidate whom this node has promised its leader not to support yet. The
-    /// leader's lease stands on that promise; a candidate that the leader itself called is exempt.
+    /// leader's lease stands on that promise; a candidate that the leader itself called is exempt. A
+    /// pre-vote is also denied without check-quorum: what it asks is whether the leader is gone.
     fn is_promised_against(&self, body: &Body) -> bool {
-        let is_plea =
-            matches!(body, Body::RequestVote { force: false, .. } | Body::RequestPreVote { .. });
-        is_plea
-            && (self.core.is_waiting() || (self.core.config.check_quorum && self.hears_leader()))
+        let is_vote = matches!(body, Body::RequestVote { force: false, .. });
+        let is_pre_vote = matches!(body, Body::RequestPreVote { .. });
+        let heeds_leader = is_pre_vote || (is_vote && self.core.config.check_quorum);
+        ((is_vote || is_pre_vote) && self.core.is_waiting())
+            || (heeds_leader && self.hears_leader())
     }
 
     fn hears_leader(&self) -> bool {
+        self.is_leader() || self.promised_ticks() > 0
+    }
+
+    /// For how long this node has promised its leader not to support anybody else.
+    fn promised_ticks(&self) -> u32 {
         match &self.role {
-            Role::Follower(follower) => follower.hears_leader(self.core.config.election_ticks),
-            Role::Candidate(_) => false,
-            Role::Leader(_) => true,
+            Role::Follower(follower) => follower.promised_ticks(self.core.config.election_ticks),
+            Role::Candidate(_) | Role::Leader(_) => 0,
         }
     }
 
@@ -178,6 +184,11 @@ impl<S: Storage> Raft<S> {
     pub fn become_follower(&mut self, term: Term, leader: Option<NodeId>) {
         if !matches!(self.role, Role::Follower(_)) || term > self.core.term {
             debug!(self.core.logger, "following"; "term" => term, "leader" => leader);
+        }
+        // A later term that is only heard of does not release from a promise: the leader may not have
+        // heard of it, and still counts on the promise.
+        if leader.is_none() && self.core.config.check_quorum {
+            self.core.wait(self.promised_ticks());
         }
         self.core.enter_term(term);
         self.role = Role::Follower(Follower::new(leader, self.core.draw_timeout()));
@@ -220,7 +231,11 @@ impl<S: Storage> Raft<S> {
 
     /// Campaigns, unless something speaks against it (paper, section 5.2).
     fn campaign(&mut self, reason: Campaign) -> Result<()> {
-        if let Some(obstacle) = self.core.obstacle(reason == Campaign::Transfer)? {
+        let forced = reason == Campaign::Transfer;
+        if self.core.config.check_quorum && !forced {
+            self.core.wait(self.promised_ticks());
+        }
+        if let Some(obstacle) = self.core.obstacle(forced)? {
             mark!("campaign refused");
             debug!(self.core.logger, "not campaigning"; "reason" => format!("{obstacle:?}"));
             self.wait_again();
@@ -232,8 +247,7 @@ impl<S: Storage> Raft<S> {
             self.plead(self.core.term + 1, &Body::RequestPreVote { last });
         } else {
             self.become_candidate();
-            let force = reason == Campaign::Transfer;
-            self.plead(self.core.term, &Body::RequestVote { last, force });
+            self.plead(self.core.term, &Body::RequestVote { last, force: forced });
         }
         // A group of one needs nobody else.
         self.tally()

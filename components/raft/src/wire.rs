@@ -26,6 +26,7 @@ impl TryFrom<eraftpb::Message> for Message {
         let (from, to, term) = (wire.from, wire.to, wire.term);
         let kind = MessageType::try_from(wire.msg_type);
         let body = read_body(kind.map_err(|_| Error::Malformed("unknown kind of message"))?, wire)?;
+        require(from != to || body.is_wish(), "a message to oneself")?;
         require(
             body.is_wish() == (term == 0),
             "a term where none belongs, or none where one does",

@@ -6,13 +6,16 @@
 
 mod cluster;
 mod course;
+mod limits;
 mod network;
 mod project2aa;
 mod project2ab;
 mod project2ac;
 mod project2c;
 mod project3a;
+mod refusals;
 mod script;
+mod wire;
 
 use bytes::Bytes;
 use proto::eraftpb::{
