@@ -10,7 +10,7 @@ CARGO ?= cargo
 export CARGO
 
 # Programs that end up in bin/.
-PROGRAMS :=
+PROGRAMS := tinykv-server
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .PHONY: build

@@ -1,4 +1,7 @@
 //! What the suites of the whole system share.
 //!
-//! So far the only suite is `tidy`, the repository's rules about itself, which needs nothing from
-//! here.
+//! - [`process`]: real programs, started on free ports, watched by what they log, and killed.
+//!
+//! `tidy`, the repository's rules about itself, needs nothing from here.
+
+pub mod process;

@@ -22,6 +22,7 @@
 
 pub mod busy;
 pub mod clock;
+pub mod flags;
 pub mod log;
 pub mod mark;
 pub mod metrics;

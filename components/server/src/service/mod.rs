@@ -1,0 +1,108 @@
+//! The calls of `tinykvpb.TinyKv`, an arm each: from the wire to storage's types and back.
+//!
+//! An arm decides nothing. What a request may ask is checked by storage, what a failure is called by
+//! [`respond`](crate::respond).
+
+mod raw;
+mod txn;
+
+use std::sync::Arc;
+
+use proto::kvrpcpb::Context;
+use proto::tinykvpb::tiny_kv_server::{TinyKv, TinyKvServer};
+use proto::{coprocessor, kvrpcpb, raft_serverpb};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::node::{Failure, MESSAGE_BYTES_MAX};
+
+/// What every arm needs.
+#[derive(Clone)]
+pub struct Service {
+    kv: Arc<storage::Kv>,
+    failure: Arc<Failure>,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+impl Service {
+    /// Serves `kv`; a disk that fails is reported to `failure`.
+    pub fn new(kv: Arc<storage::Kv>, failure: Arc<Failure>) -> Self {
+        Service { kv, failure }
+    }
+
+    /// As the transport wants it.
+    pub fn into_server(self) -> TinyKvServer<Self> {
+        TinyKvServer::new(self).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// Looks at an error on its way out: a disk that failed ends the node.
+    fn seen(&self, error: storage::Error) -> storage::Error {
+        if let storage::Error::Engine(error) = &error {
+            self.failure.report_engine(error);
+        }
+        error
+    }
+}
+
+/// The context of a request. One without says nothing, and a single engine asks nothing of it.
+fn context(context: Option<Context>) -> Context {
+    context.unwrap_or_default()
+}
+
+/// Calls between stores make sense only where there are several.
+fn alone<T>() -> Answer<T> {
+    Err(Status::unimplemented("this node serves alone; it has no peers on other stores"))
+}
+
+/// One arm: the call's name, its request and its response.
+macro_rules! arms {
+    ($($name:ident($request:ident) -> $response:ident;)+) => {
+        #[tonic::async_trait]
+        impl TinyKv for Service {
+            $(
+                async fn $name(
+                    &self,
+                    request: Request<kvrpcpb::$request>,
+                ) -> Answer<kvrpcpb::$response> {
+                    Service::$name(self, request.into_inner()).await.map(Response::new)
+                }
+            )+
+
+            async fn raft(
+                &self,
+                _: Request<Streaming<raft_serverpb::RaftMessage>>,
+            ) -> Answer<raft_serverpb::Done> {
+                alone()
+            }
+
+            async fn snapshot(
+                &self,
+                _: Request<Streaming<raft_serverpb::SnapshotChunk>>,
+            ) -> Answer<raft_serverpb::Done> {
+                alone()
+            }
+
+            async fn coprocessor(
+                &self,
+                _: Request<coprocessor::Request>,
+            ) -> Answer<coprocessor::Response> {
+                let other_error = "coprocessor requests are not served by this version".to_owned();
+                Ok(Response::new(coprocessor::Response { other_error, ..Default::default() }))
+            }
+        }
+    };
+}
+
+arms! {
+    kv_get(GetRequest) -> GetResponse;
+    kv_scan(ScanRequest) -> ScanResponse;
+    kv_prewrite(PrewriteRequest) -> PrewriteResponse;
+    kv_commit(CommitRequest) -> CommitResponse;
+    kv_check_txn_status(CheckTxnStatusRequest) -> CheckTxnStatusResponse;
+    kv_batch_rollback(BatchRollbackRequest) -> BatchRollbackResponse;
+    kv_resolve_lock(ResolveLockRequest) -> ResolveLockResponse;
+    raw_get(RawGetRequest) -> RawGetResponse;
+    raw_put(RawPutRequest) -> RawPutResponse;
+    raw_delete(RawDeleteRequest) -> RawDeleteResponse;
+    raw_scan(RawScanRequest) -> RawScanResponse;
+}
