@@ -5,10 +5,13 @@
 //! `cargo test -p storage project4a` runs what `make project4a` ran; those that the course runs
 //! without a label are in `unlabelled`.
 
+mod contract;
 mod course;
 mod fixture;
+mod latches;
 mod project1;
 mod project4a;
 mod project4b;
 mod project4c;
+mod script;
 mod unlabelled;
