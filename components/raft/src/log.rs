@@ -249,10 +249,15 @@ impl<S: Storage> RaftLog<S> {
         all
     }
 
+    /// Whether a snapshot was received that the state machine has not installed.
+    pub(crate) fn is_being_replaced(&self) -> bool {
+        self.unstable.snapshot().is_some() || self.applied + 1 < self.storage.first_index()
+    }
+
     /// Up to where entries may be handed out for applying now.
     fn applicable(&self) -> Index {
-        // L6: the state machine is about to be replaced, or still being replaced.
-        if self.unstable.snapshot().is_some() || self.applied + 1 < self.storage.first_index() {
+        // L6: what comes next builds on the snapshot.
+        if self.is_being_replaced() {
             return self.applying;
         }
         if self.apply_after_persist {

@@ -291,6 +291,11 @@ impl<S: Storage> Raft<S> {
     /// The state machine has applied a membership change: from now on the new members count. Returns
     /// them, to be saved with the state machine.
     pub fn apply_conf_change(&mut self, change: &ConfChange) -> Result<ConfState> {
+        if self.core.log.is_being_replaced() {
+            // The state machine is still at work on what came before a snapshot, whose members count
+            // already. Making the change again would bring back who has left since.
+            return Ok(self.core.conf_state());
+        }
         let mut members = self.core.members.clone();
         match change.change_type() {
             ConfChangeType::AddNode => members.push(change.node_id),

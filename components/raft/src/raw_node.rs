@@ -44,7 +44,9 @@ pub struct Ready {
     pub hard_state: Option<HardState>,
     /// Entries to write.
     pub entries: Vec<Entry>,
-    /// A snapshot that replaces the whole log and the state machine.
+    /// A snapshot that replaces the whole log and the state machine. What was handed out for applying
+    /// before, and is not applied, is contained in it and must be forgotten, membership changes above
+    /// all: the members of the snapshot count already.
     pub snapshot: Option<Snapshot>,
     /// Entries that are final, for the state machine, each once and in order.
     pub committed_entries: Vec<Entry>,

@@ -183,13 +183,10 @@ impl Cluster {
     pub(super) fn persist(&mut self, id: NodeId, count: usize) -> Result<Vec<Message>> {
         let machine = self.at(id);
         let mut sent = Vec::new();
-        let mut number = 0;
-        for ready in machine.writing.drain(..count.min(machine.writing.len())) {
-            write(machine.node.storage_mut(), &ready);
-            number = ready.number;
-            sent.extend(ready.messages_after_persist);
+        for _ in 0..count.min(machine.writing.len()) {
+            let ready = machine.writing.pop_front().expect("as many as were counted");
+            machine.write(ready, &mut sent)?;
         }
-        machine.node.on_persisted(number)?;
         self.network.extend(sent.iter().cloned());
         Ok(sent)
     }
@@ -231,21 +228,35 @@ impl Machine {
         sent.extend(ready.messages.iter().cloned());
         self.reads.extend(ready.read_states.iter().cloned());
         self.applying.extend(ready.committed_entries.iter().cloned());
-        if let Some(snapshot) = &ready.snapshot {
-            self.history = decode_history(&snapshot.data);
+        if ready.snapshot.is_some() {
+            // What was to be applied is in the snapshot.
             self.applying.clear();
         }
         if is_async {
             self.writing.push_back(ready);
         } else {
-            write(self.node.storage_mut(), &ready);
-            sent.extend(ready.messages_after_persist);
-            self.node.on_persisted(ready.number)?;
-            if let Some(snapshot) = &ready.snapshot {
-                self.node.on_applied(Position::of_snapshot(snapshot).index);
-            }
+            self.write(ready, sent)?;
         }
         if self.applies_by_hand { Ok(()) } else { self.apply() }
+    }
+
+    /// Step 2 of a `Ready`, and what waits for it.
+    fn write(&mut self, ready: Ready, sent: &mut Vec<Message>) -> Result<()> {
+        let storage = self.node.storage_mut();
+        if let Some(snapshot) = &ready.snapshot {
+            storage.apply_snapshot(snapshot.clone())?;
+            self.history = decode_history(&snapshot.data);
+        }
+        storage.append(&ready.entries);
+        if let Some(hard_state) = ready.hard_state {
+            storage.set_hard_state(hard_state);
+        }
+        sent.extend(ready.messages_after_persist);
+        self.node.on_persisted(ready.number)?;
+        if let Some(snapshot) = &ready.snapshot {
+            self.node.on_applied(Position::of_snapshot(snapshot).index);
+        }
+        Ok(())
     }
 
     fn apply(&mut self) -> Result<()> {
@@ -279,17 +290,6 @@ impl Machine {
         }
         line
     }
-}
-
-/// What step 2 of a `Ready` asks for.
-fn write(storage: &mut MemoryStorage, ready: &Ready) {
-    if let Some(snapshot) = &ready.snapshot {
-        storage.apply_snapshot(snapshot.clone()).unwrap();
-    }
-    storage.append(&ready.entries);
-    // A Ready without a new hard state leaves the one that is there.
-    let hard_state: HardState = ready.hard_state.unwrap_or(*storage.hard_state());
-    storage.set_hard_state(hard_state);
 }
 
 /// A state machine's state is its history; this is how it travels in a snapshot.

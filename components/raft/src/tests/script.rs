@@ -88,6 +88,44 @@ fn durability() {
     assert!(run_scripts("durability") > 0);
 }
 
+/// Each odd branch of the code has a story that goes there.
+#[test]
+fn odd_branches_have_their_stories() {
+    let goes_there = |script: &str, hits: fn() -> u64| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testscripts").join(script);
+        let text = fs::read_to_string(path).unwrap();
+        goldenscript::generate(&mut Script::default(), &text).unwrap();
+        assert!(hits() > 0, "{script} has lost its way");
+    };
+    goes_there("election/shorter_log_loses", || mark::hits("vote refused: log behind"));
+    goes_there("election/votes_of_an_old_campaign", || mark::hits("message of an earlier term"));
+    goes_there("election/one_way_link", || mark::hits("candidate ignored: a leader is there"));
+    goes_there("election/a_restarted_voter_waits", || mark::hits("campaign refused"));
+    goes_there("election/check_quorum", || mark::hits("leader without a quorum"));
+    goes_there("replication/conflicting_tail", || mark::hits("log truncated at a conflict"));
+    goes_there("replication/append_before_the_commit_index", || {
+        mark::hits("append before the commit index")
+    });
+    goes_there("replication/too_much_pending", || {
+        mark::hits("proposal refused: too much is pending")
+    });
+    goes_there("replication/wiped_disk", || {
+        mark::hits("heartbeat commits more than the log holds")
+    });
+    goes_there("snapshots/late", || mark::hits("snapshot older than the commit index"));
+    goes_there("snapshots/of_what_the_log_holds", || mark::hits("snapshot of what the log holds"));
+    goes_there("snapshots/before_the_member_was_added", || {
+        mark::hits("snapshot without this node")
+    });
+    goes_there("membership/add_a_node", || mark::hits("append before the members are known"));
+    goes_there("membership/remove_the_leader", || mark::hits("leader removed"));
+    goes_there("transfer/to_a_stranger", || mark::hits("answer from a stranger"));
+    goes_there("transfer/given_up", || mark::hits("transfer given up"));
+    goes_there("transfer/changed_mind", || mark::hits("transfer to the same heir again"));
+    goes_there("transfer/back_to_the_leader", || mark::hits("transfer to the leader itself"));
+    goes_there("reads/too_many", || mark::hits("read refused: too many wait"));
+}
+
 #[derive(Default)]
 struct Script {
     cluster: Cluster,
@@ -117,7 +155,10 @@ impl Runner for Script {
             "status" | "log" | "applied" | "reads" | "lease" => {
                 self.look(&command.name, &mut args)?
             }
-            "hits" => mark::hits(args.next_pos().ok_or("which mark?")?).to_string(),
+            "hits" => match mark::hits(args.next_pos().ok_or("which mark?")?) {
+                1 => "once".into(),
+                count => format!("{count} times"),
+            },
             name => self.wish(name, &mut args)?,
         };
         args.reject_next()?;

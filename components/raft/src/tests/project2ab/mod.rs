@@ -1,0 +1,4 @@
+//! Log replication: part 2AB of the course.
+
+mod paper;
+mod replication;
