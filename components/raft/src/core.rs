@@ -166,7 +166,7 @@ impl<S: Storage> Core<S> {
         if granted {
             self.vote = Some(candidate);
         } else if is_free {
-            mark!("vote refused: log behind");
+            mark!("vote refused: the log is behind");
         }
         self.send(candidate, Body::VoteResponse { granted });
         Ok(granted)

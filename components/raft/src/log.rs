@@ -236,17 +236,16 @@ impl<S: Storage> RaftLog<S> {
         self.unstable.range(self.stabled() + 1, self.last_index() + 1)
     }
 
-    /// All entries from the first to the last.
-    #[cfg(test)]
-    pub(crate) fn all_entries(&self) -> Vec<Entry> {
+    /// All entries from the first to the last, for tools, tests and simulations.
+    pub fn all_entries(&self) -> Result<Vec<Entry>, StorageError> {
         let offset = self.unstable.offset();
         let first = self.first_index();
         let mut all = Vec::new();
         if first < offset {
-            all = self.storage.entries(first, offset, u64::MAX).unwrap();
+            all = self.storage.entries(first, offset, u64::MAX)?;
         }
         all.extend(self.unstable.range(first.max(offset), self.last_index() + 1));
-        all
+        Ok(all)
     }
 
     /// Whether a snapshot was received that the state machine has not installed.

@@ -278,7 +278,7 @@ impl Machine {
 
     /// The whole log, in one line.
     pub(super) fn log(&self) -> String {
-        Entries(&self.node.raft().core.log.all_entries()).to_string()
+        Entries(&self.node.raft().core.log.all_entries().unwrap()).to_string()
     }
 
     /// What the state machine has seen, without the empty entries, in one line.

@@ -161,7 +161,7 @@ impl TestRaft {
 
     /// Committed index, applied index, entries: what must be equal in equal logs.
     fn log_summary(&self) -> (Index, Index, Vec<Entry>) {
-        (self.core.log.committed, self.core.log.applied, self.core.log.all_entries())
+        (self.core.log.committed, self.core.log.applied, self.core.log.all_entries().unwrap())
     }
 
     /// What this node, a leader, knows about the member `id`.

@@ -199,7 +199,7 @@ fn raw_node_propose_and_conf_change() {
     node.propose("somedata").unwrap();
     let change = super::add_node(1);
     node.propose_conf_change(&change).unwrap();
-    let entries = node.raft().core.log.all_entries();
+    let entries = node.raft().core.log.all_entries().unwrap();
     let [.., command, change_entry] = &entries[..] else { panic!("fewer than two entries") };
     assert_eq!(command.data, "somedata");
     assert_eq!(change_entry.entry_type(), EntryType::EntryConfChange);

@@ -97,7 +97,7 @@ fn odd_branches_have_their_stories() {
         goldenscript::generate(&mut Script::default(), &text).unwrap();
         assert!(hits() > 0, "{script} has lost its way");
     };
-    goes_there("election/shorter_log_loses", || mark::hits("vote refused: log behind"));
+    goes_there("election/shorter_log_loses", || mark::hits("vote refused: the log is behind"));
     goes_there("election/votes_of_an_old_campaign", || mark::hits("message of an earlier term"));
     goes_there("election/one_way_link", || mark::hits("candidate ignored: a leader is there"));
     goes_there("election/a_restarted_voter_waits", || mark::hits("campaign refused"));

@@ -161,7 +161,7 @@ fn follower_append_entries() {
         let mut raft = raft_over(storage_with(&[1, 2]), 1, &[1, 2, 3], 10, 1);
         raft.become_follower(2, Some(2));
         raft.step(message(2, 1, term, append(base.0, base.1, &sent, 0))).unwrap();
-        assert_eq!(raft.core.log.all_entries(), entries(&all));
+        assert_eq!(raft.core.log.all_entries().unwrap(), entries(&all));
         assert_eq!(raft.core.log.unstable_entries(), unstable);
     }
 }
@@ -190,7 +190,10 @@ fn leader_sync_follower_log() {
         network.send([message(3, 1, 9, Body::VoteResponse { granted: true })]);
         network.send([propose(1, "")]);
         assert_eq!(network.at(1).log_summary(), network.at(2).log_summary(), "{terms:?}");
-        assert_eq!(network.at(1).core.log.all_entries()[10..], [entry(11, 9), entry(12, 9)]);
+        assert_eq!(
+            network.at(1).core.log.all_entries().unwrap()[10..],
+            [entry(11, 9), entry(12, 9)]
+        );
     }
 }
 

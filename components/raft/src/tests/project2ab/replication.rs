@@ -42,7 +42,12 @@ fn leader_election_overwrite_newer_logs() {
     network.send([campaign(1)]);
     assert_eq!((network.at(1).state(), network.at(1).term()), (StateRole::Leader, 3));
     for raft in network.nodes() {
-        assert_eq!(raft.core.log.all_entries(), [entry(1, 1), entry(2, 3)], "node {}", raft.id());
+        assert_eq!(
+            raft.core.log.all_entries().unwrap(),
+            [entry(1, 1), entry(2, 3)],
+            "node {}",
+            raft.id()
+        );
     }
 }
 
@@ -272,7 +277,7 @@ fn all_server_stepdown() {
             raft.step(message(2, 1, 3, body)).unwrap();
             assert_eq!((raft.state(), raft.term()), (StateRole::Follower, 3), "{role:?}");
             assert_eq!(raft.last_index(), want_index, "{role:?}");
-            assert_eq!(raft.core.log.all_entries().len() as Index, want_index, "{role:?}");
+            assert_eq!(raft.core.log.all_entries().unwrap().len() as Index, want_index, "{role:?}");
             assert_eq!(raft.leader(), leader, "{role:?}");
         }
     }
