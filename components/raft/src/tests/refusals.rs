@@ -65,3 +65,13 @@ fn nodes_with_the_same_seed_draw_different_timeouts() {
     timeouts.dedup();
     assert!(timeouts.len() >= 4, "{timeouts:?}");
 }
+
+#[test]
+fn a_change_from_before_a_snapshot_does_not_count_again() {
+    let mut raft = raft(1, &[1, 2, 3], 10, 1);
+    let body = Body::Snapshot { snapshot: Box::new(snapshot(11, 2, &[1, 2])) };
+    raft.step(message(2, 1, 2, body)).unwrap();
+    // The state machine was still at work on entry 5, which added a node that entry 9 removed.
+    raft.apply_conf_change(&add_node(4)).unwrap();
+    assert_eq!(raft.members(), [1, 2]);
+}
