@@ -25,6 +25,10 @@
 //! 3. Collect, region by region. A region with such a lock is refused here, which covers the half of
 //!    step 2 that one region can see.
 //!
+//! Whoever asks for the fate of a transaction after its records were collected finds nothing, and is
+//! told that it was rolled back. That may be wrong, and does no harm: the answer is only used for locks
+//! of that transaction, and step 2 has left none.
+//!
 //! Collecting is ordinary writing in pages, so it may stop anywhere and start again.
 
 use std::ops::ControlFlow;
