@@ -17,20 +17,23 @@ pub struct Follower {
     /// The leader of this term, once it has spoken.
     pub(crate) leader: Option<NodeId>,
     /// How long ago it spoke, or a vote was granted.
-    pub(crate) silent_ticks: u32,
-    /// After how many silent ticks to campaign.
+    silent_ticks: u32,
+    /// How long it has waited to campaign: since then, or since campaigning was last not possible.
+    waited_ticks: u32,
+    /// After how many of these ticks to campaign.
     timeout: u32,
 }
 
 impl Follower {
     pub(crate) fn new(leader: Option<NodeId>, timeout: u32) -> Self {
-        Follower { leader, silent_ticks: 0, timeout }
+        Follower { leader, silent_ticks: 0, waited_ticks: 0, timeout }
     }
 
     /// Time passes without a word from the leader.
     pub(crate) fn tick(&mut self) -> Next {
         self.silent_ticks += 1;
-        if self.silent_ticks >= self.timeout {
+        self.waited_ticks += 1;
+        if self.waited_ticks >= self.timeout {
             Next::Campaign(Campaign::Timeout)
         } else {
             Next::Stay
@@ -39,7 +42,15 @@ impl Follower {
 
     /// Waits again, because campaigning was not possible.
     pub(crate) fn wait_again(&mut self, timeout: u32) {
-        self.timeout = self.silent_ticks + timeout;
+        self.waited_ticks = 0;
+        self.timeout = timeout;
+    }
+
+    /// Enters a later term in which it has heard nobody yet. Its patience is what it was: otherwise a
+    /// candidate that cannot win, by campaigning again and again, would keep away one that can.
+    pub(crate) fn go_on_waiting(&mut self, before: &Follower) {
+        self.waited_ticks = before.waited_ticks;
+        self.timeout = before.timeout;
     }
 
     /// For how many ticks it has promised its leader not to help anybody else.
@@ -71,7 +82,7 @@ impl Follower {
             // A candidate asks. After a granted vote give it time to win.
             Body::RequestVote { last, .. } => {
                 if core.vote(from, last, self.leader)? {
-                    self.silent_ticks = 0;
+                    self.wait_from_now();
                 }
             }
             Body::RequestPreVote { last } => core.pre_vote(from, term, last)?,
@@ -104,7 +115,12 @@ impl Follower {
 
     fn hear(&mut self, leader: NodeId) {
         self.leader = Some(leader);
+        self.wait_from_now();
+    }
+
+    fn wait_from_now(&mut self) {
         self.silent_ticks = 0;
+        self.waited_ticks = 0;
     }
 }
 

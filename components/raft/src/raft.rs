@@ -191,7 +191,11 @@ impl<S: Storage> Raft<S> {
             self.core.wait(self.promised_ticks());
         }
         self.core.enter_term(term);
-        self.role = Role::Follower(Follower::new(leader, self.core.draw_timeout()));
+        let mut next = Follower::new(leader, self.core.draw_timeout());
+        if let (Role::Follower(follower), None) = (&self.role, leader) {
+            next.go_on_waiting(follower);
+        }
+        self.role = Role::Follower(next);
     }
 
     /// Becomes a candidate in the next term and votes for itself. Asking the others is left to the
