@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context as TaskContext, Poll, Waker};
 
@@ -35,12 +36,13 @@ pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
 pub(super) struct Recorder {
     inner: Standalone,
     written: Mutex<BTreeSet<(Cf, Bytes)>>,
+    writes: AtomicUsize,
 }
 
 impl Recorder {
     pub(super) fn new() -> Arc<Self> {
         let inner = Standalone::in_memory();
-        Arc::new(Recorder { inner, written: Mutex::default() })
+        Arc::new(Recorder { inner, written: Mutex::default(), writes: AtomicUsize::new(0) })
     }
 
     /// Everything in a family, in order.
@@ -57,7 +59,13 @@ impl Recorder {
         rows
     }
 
+    /// How many times something was written.
+    pub(super) fn writes(&self) -> usize {
+        self.writes.load(Ordering::Relaxed)
+    }
+
     fn note(&self, changes: &Changes) {
+        self.writes.fetch_add(1, Ordering::Relaxed);
         let mut written = self.written.lock().unwrap();
         for op in changes.batch.ops() {
             let (Op::Put { cf, key, .. } | Op::Delete { cf, key }) = op else {

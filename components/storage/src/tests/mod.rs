@@ -7,6 +7,7 @@
 
 mod contract;
 mod course;
+mod directed;
 mod fixture;
 mod latches;
 mod mvcc_model;
