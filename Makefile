@@ -44,16 +44,28 @@ test: packages ## every test of the daily dose
 	scripts/run-tests --workspace
 
 # The course, by lesson. The crates named here build without RocksDB.
-.PHONY: project2 project2a project2aa project2ab project2ac
-project2aa project2ab project2ac: ## course: leader election, log replication, the raw node
+.PHONY: project2 project2a project2aa project2ab project2ac project2c project3 project3a
+project2aa project2ab project2ac project2c project3a: ## course: one lesson about raft
 	scripts/run-tests -p raft --lib $@
-project2a: ## course: all of 2AA, 2AB and 2AC
+project2a: ## course: 2AA, 2AB and 2AC
 	scripts/run-tests -p raft --lib project2a
+project2: ## course: all of project 2 that stands
+	scripts/run-tests -p raft --lib project2
+project3: ## course: all of project 3 that stands
+	scripts/run-tests -p raft --lib project3
 
-.PHONY: bench bench-engine
-bench: bench-engine ## every bench
+.PHONY: project1 project4 project4a project4b project4c
+project1 project4a project4b project4c: ## course: raw calls, or one lesson about transactions
+	scripts/run-tests -p storage --no-default-features --lib $@
+project4: ## course: 4A, 4B and 4C
+	scripts/run-tests -p storage --no-default-features --lib project4
+
+.PHONY: bench bench-engine bench-storage
+bench: bench-engine bench-storage ## every bench
 bench-engine: packages ## what the engine seam costs beside bare RocksDB
 	$(CARGO) bench --workspace --bench engine
+bench-storage: packages ## what a node serves beside a server that does nothing
+	$(CARGO) bench --workspace --bench storage
 
 .PHONY: audit
 audit: ## licences, sources and known weaknesses of what we depend on (needs cargo-deny)

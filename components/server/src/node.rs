@@ -13,8 +13,8 @@ use slog::{Logger, info, warn};
 use storage::{GroupWriter, Kv, Limits, Standalone};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 
 use crate::config::Config;
 use crate::service::Service;
@@ -156,14 +156,30 @@ impl Failure {
     }
 }
 
-/// On few cores a single thread for all calls serves more than several that wake each other.
-fn async_runtime() -> io::Result<tokio::runtime::Runtime> {
+/// What calls run on. On few cores a single thread for all calls serves more than several that wake each other.
+pub fn async_runtime() -> io::Result<tokio::runtime::Runtime> {
     let threads = available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1));
     let mut builder = match threads {
         1 => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
     };
     builder.worker_threads(threads).thread_name("grpc").enable_all().build()
+}
+
+/// The transport of a node, before it has anything to serve.
+pub fn transport() -> Server {
+    Server::builder()
+        .max_concurrent_streams(CALLS_PER_CONNECTION)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_PATIENCE))
+}
+
+/// The connections that come in. Answers leave at once: held back to be sent together, as the system
+/// would, each waits for the other side's delayed acknowledgement, which is 40 milliseconds.
+pub fn incoming(listener: TcpListener) -> TcpIncoming {
+    TcpIncoming::from(listener).with_nodelay(Some(true))
 }
 
 async fn serve(
@@ -179,19 +195,12 @@ async fn serve(
     if !bound.ip().is_loopback() {
         warn!(logger, "listening for other machines without encryption"; "addr" => %bound);
     }
-    let server = Server::builder()
-        .tcp_nodelay(true)
-        .max_concurrent_streams(CALLS_PER_CONNECTION)
-        .initial_stream_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(WINDOW_BYTES)
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_PATIENCE))
-        .add_service(service.into_server());
+    let server = transport().add_service(service.into_server());
     info!(logger, "serving"; "addr" => %bound);
 
     let (ask, asked) = tokio::sync::oneshot::channel::<()>();
     let asked = async { drop(asked.await) };
-    let serving = server.serve_with_incoming_shutdown(TcpListenerStream::new(listener), asked);
+    let serving = server.serve_with_incoming_shutdown(incoming(listener), asked);
     let mut serving = std::pin::pin!(serving);
     tokio::select! {
         outcome = &mut serving => return Ok(outcome?),
