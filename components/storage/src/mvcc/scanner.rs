@@ -30,8 +30,8 @@ use crate::error::{Locked, Result};
 use crate::storage::Reader;
 
 /// How many records of a key are stepped over one by one. A seek costs about as much as this many
-/// steps.
-pub const STEPS_BEFORE_SEEK: usize = 8;
+/// steps: with ten versions of each key, scans took a third longer when it was 8, and the same at 16.
+pub const STEPS_BEFORE_SEEK: usize = 12;
 
 /// Which way to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -347,3 +347,33 @@ fn a_lock_that_somebody_else_resolved_between_look_and_latch_is_left_alone() {
     assert_eq!(mark::hits("a lock was resolved by somebody else"), 1);
     assert_eq!(builder.lens(), (1, 0, 1));
 }
+
+#[test]
+fn a_prewrite_that_comes_too_late_is_refused_or_does_nothing() {
+    mark::reset();
+    let rows = [write(b"a", 100, Rollback, 100)];
+    let mut builder = Builder::with(&rows);
+    let late = builder.prewrite(&[put(b"a", b"v")]);
+    let refused = builder.run(late).unwrap();
+    assert!(matches!(&refused[..], [KeyError::Conflict(_)]), "{refused:?}");
+    assert_eq!(mark::hits("a prewrite came after its rollback"), 1);
+
+    let rows = [value(b"a", 100, b"v"), write(b"a", 110, Put, 100)];
+    let mut builder = Builder::with(&rows);
+    let repeated = builder.prewrite(&[put(b"a", b"v")]);
+    assert_eq!(builder.run(repeated).unwrap(), []);
+    assert_eq!(mark::hits("a prewrite came after its commit"), 1);
+    assert_eq!(builder.lens(), (1, 0, 1));
+    builder.check_untouched(&rows);
+}
+
+#[test]
+fn the_status_is_asked_at_the_primary_key_only() {
+    mark::reset();
+    let rows = [lock(b"b", b"a", Put, 10, 0)];
+    let builder = Builder::with(&rows);
+    let check = CheckStatus { primary: Bytes::from_static(b"b"), lock_ts: 10, current_ts: TS_MAX };
+    assert!(is_invalid(builder.run(check)));
+    assert_eq!(mark::hits("the status was asked at a key that is not the primary"), 1);
+    builder.check_untouched(&rows);
+}
