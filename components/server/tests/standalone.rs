@@ -24,9 +24,13 @@ fn program(dir: &Path) -> Command {
 
 async fn start(dir: &Path) -> (Process, Client) {
     let mut process = Process::start(&mut program(dir));
-    let address = process.wait_until_serving();
+    let client = connect(&process.wait_until_serving()).await;
+    (process, client)
+}
+
+async fn connect(address: &str) -> Client {
     let endpoint = Endpoint::try_from(format!("http://{address}")).unwrap();
-    (process, TinyKvClient::new(endpoint.connect().await.unwrap()))
+    TinyKvClient::new(endpoint.connect().await.unwrap())
 }
 
 fn bytes(text: &str) -> Bytes {
@@ -244,6 +248,46 @@ async fn a_directory_and_a_port_belong_to_one_process() {
     assert_eq!(status.code(), Some(1));
     assert!(log.join("\n").contains("choose another address with -addr"), "{log:?}");
     assert_eq!(raw_get(&mut client, "key").await, Some(bytes("value")));
+}
+
+/// The disk takes files of two megabytes and no more. The node says so and ends; whatever it had
+/// acknowledged is there when it starts on a better disk.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_disk_that_fails_ends_the_node_and_loses_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let plain = program(home.path());
+    let mut limited = Command::new("sh");
+    // Blocks of 512 bytes. The signal that comes with the limit is ignored, as on a full disk.
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 4096; exec \"$0\" \"$@\""]);
+    limited.arg(plain.get_program()).args(plain.get_args());
+    let mut process = Process::start(&mut limited);
+    let mut client = connect(&process.wait_until_serving()).await;
+
+    let value = Bytes::from(vec![b'v'; 64 << 10]);
+    let mut acknowledged = 0;
+    let failure = loop {
+        let key = bytes(&format!("key{acknowledged}"));
+        let put = RawPutRequest { key, value: value.clone(), ..RawPutRequest::default() };
+        match client.raw_put(put).await {
+            Ok(answer) => assert_eq!(answer.into_inner().error, ""),
+            Err(status) => break status,
+        }
+        acknowledged += 1;
+        assert!(acknowledged < 100, "the limit was reached long ago");
+    };
+    assert!(acknowledged > 10, "{acknowledged}");
+    assert!(matches!(failure.code(), Code::Internal | Code::Unavailable), "{failure}");
+    drop(client);
+    let (status, log) = process.finish();
+    assert_eq!(status.code(), Some(1), "{log:?}");
+    let reason = log.iter().find(|line| line.contains("the node had to stop")).unwrap();
+    assert!(reason.contains(home.path().to_str().unwrap()), "{reason}");
+
+    let (_process, mut client) = start(home.path()).await;
+    for number in 0..acknowledged {
+        let found = raw_get(&mut client, &format!("key{number}")).await;
+        assert_eq!(found.as_ref(), Some(&value), "key{number}");
+    }
 }
 
 #[test]
