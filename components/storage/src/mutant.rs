@@ -4,12 +4,12 @@
 //! environment variable `TINYKV_MUTANT` switches one of the bugs below on; some suite must fail for
 //! each. Without the feature every question is a constant *no*, and the compiler removes it.
 //!
-//! | number | the bug |
-//! |---|---|
-//! | 19 | a rollback leaves no record, so a prewrite that arrives late succeeds |
-//! | 20 | a write conflicts only with what was committed *after* its start, not at it |
-//! | 21 | a read ignores locks |
-//! | 22 | a check of a transaction's status, which may roll it back, takes no latch |
+//! | number | the bug | found by (and each by `tests::si_model`, in its first world) |
+//! |---|---|---|
+//! | 19 | a rollback leaves no record, so a prewrite that arrives late succeeds | `project4c`, scripts |
+//! | 20 | a write conflicts only with records *after* its start, not at it | `directed`, scripts |
+//! | 21 | a read ignores locks | `mvcc_model`, `project4b`, scripts |
+//! | 22 | a check of a transaction's status, which may roll it back, takes no latch | `project4c`, scripts |
 
 /// Whether the planted bug of this number is switched on.
 #[cfg(feature = "mutants")]
