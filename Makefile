@@ -64,8 +64,8 @@ project4: ## course: 4A, 4B and 4C
 bench: bench-engine bench-storage ## every bench
 bench-engine: packages ## what the engine seam costs beside bare RocksDB
 	$(CARGO) bench --workspace --bench engine
-bench-storage: packages ## what a node serves beside a server that does nothing
-	$(CARGO) bench --workspace --bench storage
+bench-storage: packages ## what versions cost, and what a node serves beside a server that does nothing
+	$(CARGO) bench --workspace --bench storage --bench serving
 
 .PHONY: audit
 audit: ## licences, sources and known weaknesses of what we depend on (needs cargo-deny)

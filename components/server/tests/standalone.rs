@@ -16,6 +16,8 @@ use tonic::{Code, Status};
 
 type Client = TinyKvClient<Channel>;
 
+const SERVES: &str = "the node serves";
+
 fn program(dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tinykv-server"));
     command.args(["--standalone", "-addr=127.0.0.1:0"]).arg(format!("-path={}", dir.display()));
@@ -29,8 +31,8 @@ async fn start(dir: &Path) -> (Process, Client) {
 }
 
 async fn connect(address: &str) -> Client {
-    let endpoint = Endpoint::try_from(format!("http://{address}")).unwrap();
-    TinyKvClient::new(endpoint.connect().await.unwrap())
+    let endpoint = Endpoint::try_from(format!("http://{address}")).expect("an address");
+    TinyKvClient::new(endpoint.connect().await.expect(SERVES))
 }
 
 fn bytes(text: &str) -> Bytes {
@@ -40,13 +42,13 @@ fn bytes(text: &str) -> Bytes {
 async fn raw_put(client: &mut Client, key: &str, value: &str) {
     let request =
         RawPutRequest { key: bytes(key), value: bytes(value), ..RawPutRequest::default() };
-    let response = client.raw_put(request).await.unwrap().into_inner();
+    let response = client.raw_put(request).await.expect(SERVES).into_inner();
     assert_eq!((response.region_error, response.error.as_str()), (None, ""));
 }
 
 async fn raw_get(client: &mut Client, key: &str) -> Option<Bytes> {
     let request = RawGetRequest { key: bytes(key), ..RawGetRequest::default() };
-    let response = client.raw_get(request).await.unwrap().into_inner();
+    let response = client.raw_get(request).await.expect(SERVES).into_inner();
     assert_eq!((response.region_error, response.error.as_str()), (None, ""));
     (!response.not_found).then_some(response.value)
 }
@@ -67,7 +69,8 @@ fn prewrite(op: Op, keys: &[&str], start: u64) -> PrewriteRequest {
 }
 
 async fn commit(client: &mut Client, keys: &[&str], start: u64, at: u64) {
-    let response = client.kv_prewrite(prewrite(Op::Put, keys, start)).await.unwrap().into_inner();
+    let response =
+        client.kv_prewrite(prewrite(Op::Put, keys, start)).await.expect(SERVES).into_inner();
     assert_eq!((response.region_error, response.errors), (None, vec![]));
     let request = CommitRequest {
         start_version: start,
@@ -75,13 +78,13 @@ async fn commit(client: &mut Client, keys: &[&str], start: u64, at: u64) {
         keys: keys.iter().map(|key| bytes(key)).collect(),
         ..CommitRequest::default()
     };
-    let response = client.kv_commit(request).await.unwrap().into_inner();
+    let response = client.kv_commit(request).await.expect(SERVES).into_inner();
     assert_eq!((response.region_error, response.error), (None, None));
 }
 
 async fn kv_get(client: &mut Client, key: &str, version: u64) -> Option<Bytes> {
     let request = GetRequest { key: bytes(key), version, ..GetRequest::default() };
-    let response = client.kv_get(request).await.unwrap().into_inner();
+    let response = client.kv_get(request).await.expect(SERVES).into_inner();
     assert_eq!((response.region_error, response.error), (None, None));
     (!response.not_found).then_some(response.value)
 }

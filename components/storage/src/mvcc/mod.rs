@@ -12,7 +12,7 @@
 //! | `lock` | user key | [`Lock`] | a transaction is writing here and not yet decided |
 //! | `write` | user key, commit timestamp | [`Write`] | a transaction did this, and it counts from then on |
 //!
-//! The bytes are those of the original TinyKV, see [`key`], [`lock`] and [`write`]. Timestamps stand
+//! The bytes are those of the original TinyKV, see [`key`], [`lock`] and [`mod@write`]. Timestamps stand
 //! inverted in the keys, so the newest version of a user key comes first.
 //!
 //! # What a read at a timestamp sees

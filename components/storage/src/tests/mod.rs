@@ -15,6 +15,7 @@ mod project1;
 mod project4a;
 mod project4b;
 mod project4c;
+mod region;
 mod script;
 mod si_model;
 mod unlabelled;

@@ -14,7 +14,10 @@ use proto::kvrpcpb::Context;
 use runtime::mark;
 
 use super::fixture::{Builder, Row as Record, lock, value, wait, write};
-use crate::mvcc::{Direction, Lock, MvccReader, Row, Scanner, WriteKind};
+use crate::mvcc::{
+    Direction, Lock, MvccReader, Row, Scanner, Write, WriteKind, decode_user_key, encode_key,
+    split_key,
+};
 use crate::storage::{Reader, Storage};
 use crate::txn::CollectGarbage;
 
@@ -183,6 +186,20 @@ proptest! {
     }
 
     #[test]
+    fn any_bytes_are_a_record_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+        if let Ok(lock) = Lock::parse(&bytes) {
+            prop_assert_eq!(lock.to_bytes(), &bytes[..]);
+        }
+        if let Ok(write) = Write::parse(&bytes) {
+            prop_assert_eq!(write.to_bytes(), &bytes[..]);
+        }
+        if let Ok((user, ts)) = split_key(&bytes) && let Ok(key) = decode_user_key(user) {
+            let again = encode_key(&key, ts);
+            prop_assert!(again == bytes || user.len() > again.len() - 8, "a key has one encoding");
+        }
+    }
+
+    #[test]
     fn collecting_changes_no_read_at_the_safe_point_or_later(
         steps in steps(),
         at in 0_u64..130,
@@ -200,8 +217,8 @@ proptest! {
         let mut puts = 0;
         let mut old = BTreeMap::new();
         for (key, record) in builder.storage.rows(Cf::Write) {
-            let (user, ts) = crate::mvcc::split_key(&key).unwrap();
-            let kind = crate::mvcc::Write::parse(&record).unwrap().kind;
+            let (user, ts) = split_key(&key).unwrap();
+            let kind = Write::parse(&record).unwrap().kind;
             puts += usize::from(kind == WriteKind::Put);
             if ts <= safe_point {
                 prop_assert_eq!(kind, WriteKind::Put);

@@ -46,7 +46,8 @@ impl Query for Scan {
             Direction::Reverse => (&b""[..], self.start.as_ref()),
         };
         let mut size = AnswerSize::new(&view.limits);
-        let mut scanner = Scanner::new(view.reader, start, end, self.version, self.direction)?;
+        let scanner = Scanner::new(view.reader, start, end, self.version, self.direction)?;
+        let mut scanner = scanner.expect_rows(self.limit as usize);
         while let Some(row) = scanner.next_row()? {
             match &row {
                 Row::Value { key, value } => size.add(key, value)?,

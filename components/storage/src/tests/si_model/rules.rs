@@ -37,7 +37,9 @@ fn check_fates(world: &World, history: &[Transaction]) -> BTreeMap<u64, u64> {
     let state = world.storage.state.lock().unwrap();
     let mut commits: BTreeMap<u64, BTreeMap<Bytes, u64>> = BTreeMap::new();
     let mut rollbacks: BTreeSet<(u64, Bytes)> = BTreeSet::new();
+    let mut places = BTreeSet::new();
     for (key, ts, write) in &state.records {
+        assert!(places.insert((key, ts)), "two records of {key:?} at {ts}");
         match write.kind {
             WriteKind::Rollback => {
                 assert_eq!(*ts, write.start_ts);

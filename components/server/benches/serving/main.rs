@@ -30,7 +30,7 @@ const KEYS: u64 = 20_000;
 const VALUE_BYTES: usize = 256;
 const VERSIONS: u64 = 10;
 const CALLS: u64 = 40_000;
-const SCANS: u64 = 100;
+const SCANS: u32 = 100;
 const SCAN_ROWS: u32 = 1000;
 
 fn main() {
@@ -172,10 +172,10 @@ impl<'a> Bench<'a> {
                 let (start, cpu) = (clock.now(), self.server_cpu());
                 let mut client = self.ours[0].clone();
                 for scan in 0..SCANS {
-                    let start = row(versions, scan * 97 % (KEYS - u64::from(SCAN_ROWS)));
+                    let start = row(versions, u64::from(scan) * 97 % (KEYS - u64::from(SCAN_ROWS)));
                     self.runtime.block_on(kv_scan(&mut client, start));
                 }
-                let rows = f64::from(SCAN_ROWS) * SCANS as f64;
+                let rows = f64::from(SCAN_ROWS) * f64::from(SCANS);
                 let cpu = self.server_cpu().saturating_sub(cpu);
                 let wall = clock.now().since(start);
                 (rows / cpu.as_secs_f64(), rows / wall.as_secs_f64())
