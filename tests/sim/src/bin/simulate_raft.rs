@@ -102,7 +102,7 @@ fn simulate(options: &Options) -> ExitCode {
     let clock = SystemClock;
     let start = clock.now();
     let work = Work {
-        next: AtomicU64::new(first_seed(options, &clock)),
+        next: AtomicU64::new(first_seed(options, clock)),
         is_over: AtomicBool::new(false),
         counts: Mutex::default(),
         failure: Mutex::default(),
@@ -134,7 +134,7 @@ fn simulate(options: &Options) -> ExitCode {
 }
 
 /// A run by time takes seeds that nobody has tried; a run by number begins where it is told to.
-fn first_seed(options: &Options, clock: &SystemClock) -> u64 {
+fn first_seed(options: &Options, clock: SystemClock) -> u64 {
     match options.seconds {
         Some(_) if options.from == 1 => clock.wall().as_secs() * 1_000_000,
         Some(_) | None => options.from,

@@ -10,6 +10,8 @@ pub struct Counts {
     pub seeds: u64,
     /// Steps of both phases.
     pub steps: u64,
+    /// Messages that arrived.
+    pub messages: u64,
     /// Leaders that were elected.
     pub elections: u64,
     /// Machines that lost what was not on disk.
@@ -58,6 +60,7 @@ impl AddAssign for Counts {
         let Counts {
             seeds,
             steps,
+            messages,
             elections,
             crashes,
             snapshots,
@@ -71,6 +74,7 @@ impl AddAssign for Counts {
         } = other;
         self.seeds += seeds;
         self.steps += steps;
+        self.messages += messages;
         self.elections += elections;
         self.crashes += crashes;
         self.snapshots += snapshots;
@@ -88,11 +92,12 @@ impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} seeds, {} steps, {} elections, {} crashes, {} snapshots, {} membership changes, \
+            "{} seeds, {} steps, {} messages, {} elections, {} crashes, {} snapshots, {} membership changes, \
              {} transfers, {} entries applied, {} reads, {} reads under a lease, {} compactions, \
              {} disturbances",
             self.seeds,
             self.steps,
+            self.messages,
             self.elections,
             self.crashes,
             self.snapshots,

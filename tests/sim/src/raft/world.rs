@@ -133,6 +133,7 @@ impl World {
         let place = slot(message.to);
         self.finish_if_busy(place)?;
         let Some(node) = &mut self.machines[place].node else { return Ok(()) };
+        self.counts.messages += 1;
         self.trace.event(message.term << 8 | message.from << 4 | message.to, || {
             format!("arrives: {message}")
         });

@@ -1,0 +1,60 @@
+//! The consensus core beside raft-rs: three nodes in memory, from proposing to applied on all three.
+//!
+//! Both are driven in the same way: a batch of proposals goes to the leader, then each node's Readys are
+//! written to a log in memory, their messages delivered in order, their entries applied, until all
+//! three have applied the batch; then comes the next batch. Twice: with messages moved from node to
+//! node, and with each message encoded, and decoded from the bytes, as on a real wire.
+//!
+//! raft-rs is measured with its defaults, and as it is fastest here (`batch_append`, and messages of up
+//! to a mebibyte). The ratios come from rounds in turn (`tests/rounds`).
+
+mod allocations;
+mod load;
+mod ours;
+mod theirs;
+
+use load::{Group, Wire, cost};
+use rounds::Table;
+
+#[global_allocator]
+static ALLOCATOR: allocations::Counting = allocations::Counting;
+
+/// Proposals in one go.
+const BATCHES: [usize; 4] = [1, 8, 32, 256];
+
+/// Entries of one measurement.
+const ENTRIES: usize = 1 << 15;
+
+fn main() {
+    for (wire, how) in [(Wire::Moved, "moved"), (Wire::Encoded, "encoded and decoded")] {
+        for (batch_append, name) in [(false, "raft-rs, defaults"), (true, "raft-rs, batch_append")]
+        {
+            say(&format!("\nMessages {how}; ns per entry of 128 bytes:\n"));
+            let mut table = Table::new("ours", name);
+            for batch in BATCHES {
+                let mut ours = ours::Trio::new(wire);
+                let mut theirs = theirs::Trio::new(wire, batch_append);
+                table.compare(
+                    format!("batches of {batch}"),
+                    ENTRIES as u64,
+                    || ours.run(ENTRIES, batch),
+                    || theirs.run(ENTRIES, batch),
+                );
+            }
+            say(&table.to_string());
+        }
+        say(&format!("\nMessages {how}; per entry:\n"));
+        say("| | who | messages | Readys | allocations |");
+        say("|---|---|---:|---:|---:|");
+        for batch in BATCHES {
+            say(&cost("ours", &mut ours::Trio::new(wire), batch));
+            say(&cost("raft-rs, defaults", &mut theirs::Trio::new(wire, false), batch));
+            say(&cost("raft-rs, batch_append", &mut theirs::Trio::new(wire, true), batch));
+        }
+    }
+}
+
+/// The one place where this program prints.
+fn say(text: &str) {
+    println!("{text}");
+}
