@@ -72,9 +72,9 @@ impl Kv {
         let mut cursor = reader.cursor(cf, KeyRange::from(&start))?;
         let mut is_valid = cursor.seek_to_first()?;
         while is_valid && (pairs.len() as u64) < u64::from(limit) {
-            size.add(cursor.key(), cursor.value())?;
-            let key = Bytes::copy_from_slice(cursor.key());
-            pairs.push((key, Bytes::copy_from_slice(cursor.value())));
+            let (key, value) = cursor.entry();
+            size.add(key, value)?;
+            pairs.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
             is_valid = cursor.next()?;
         }
         Ok(pairs)

@@ -192,6 +192,10 @@ impl Cursor for LockCursor<'_> {
     fn value(&self) -> &[u8] {
         self.inner.value()
     }
+
+    fn entry(&self) -> (&[u8], &[u8]) {
+        (&self.key, self.inner.value())
+    }
 }
 
 /// The regions before and after the border.
