@@ -77,6 +77,11 @@ pub struct ReadState {
 /// election timeout after it heard it. So nobody else can lead before that time has passed since the
 /// round was sent; a driver that noted when it was sent may serve reads from its own state machine
 /// until shortly before.
+///
+/// *Shortly before* is at least two ticks: a follower's first tick may come right after its promise, and
+/// one that was late right before the next. And *its own state machine* may be behind those of its
+/// followers. Where followers answer reads as well, or go on answering after they led, a read under a
+/// lease must first wait until the leader has applied the commit index that it knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
     /// The term it is valid in.
@@ -158,6 +163,9 @@ impl<S: Storage> RawNode<S> {
 
     /// The state machine has applied this membership change. Must be called before the entry that
     /// carries it is reported as applied. Returns the members, to be saved with the state machine.
+    ///
+    /// Once a snapshot has arrived its members count, so a change that is still being applied from before
+    /// it has no effect, and the members returned are the snapshot's.
     pub fn apply_conf_change(&mut self, change: &ConfChange) -> Result<ConfState> {
         self.raft.apply_conf_change(change)
     }

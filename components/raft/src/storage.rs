@@ -34,7 +34,9 @@ pub trait Storage {
     fn entries(&self, low: Index, high: Index, bytes_max: u64) -> Result<Vec<Entry>, StorageError>;
 
     /// A snapshot for a follower, covering at least `at_least`. A storage that needs time starts to
-    /// build one and answers [`SnapshotPending`](StorageError::SnapshotPending) meanwhile.
+    /// build one and answers [`SnapshotPending`](StorageError::SnapshotPending) meanwhile. It should be
+    /// of the state as it is now, and must not be from before its receiver became a member, who would
+    /// refuse it each time it is sent.
     fn snapshot(&mut self, at_least: Index) -> Result<Snapshot, StorageError>;
 }
 

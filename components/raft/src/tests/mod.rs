@@ -6,6 +6,7 @@
 
 mod cluster;
 mod course;
+mod found;
 mod limits;
 mod network;
 mod project2aa;
