@@ -1,7 +1,7 @@
 //! What versions cost: transactional reads beside raw ones, over the same number of keys and values of
 //! the same size, on RocksDB, from the driver down. No network is in between.
 //!
-//! Prints the table of docs/performance.md, and rows per second of scans.
+//! Prints a table, and rows per second of scans.
 
 use std::path::Path;
 use std::pin::pin;
