@@ -13,7 +13,7 @@ mod load;
 mod ours;
 mod theirs;
 
-use load::{Group, Wire, cost};
+use load::{Group as _, Wire, cost};
 use rounds::Table;
 
 #[global_allocator]
@@ -26,6 +26,12 @@ const BATCHES: [usize; 4] = [1, 8, 32, 256];
 const ENTRIES: usize = 1 << 15;
 
 fn main() {
+    // For a profiler: `raft-bench 32` runs ours alone, in batches of 32.
+    if let Some(batch) = std::env::args().nth(1).and_then(|batch| batch.parse().ok()) {
+        let mut ours = ours::Trio::new(Wire::Moved);
+        let bytes: u64 = (0..100).map(|_| ours.run(ENTRIES, batch)).sum();
+        return say(&format!("{bytes} bytes applied"));
+    }
     for (wire, how) in [(Wire::Moved, "moved"), (Wire::Encoded, "encoded and decoded")] {
         for (batch_append, name) in [(false, "raft-rs, defaults"), (true, "raft-rs, batch_append")]
         {
