@@ -11,6 +11,7 @@ export CARGO
 
 # Programs that end up in bin/.
 PROGRAMS := tinykv-server
+CORES := $(shell getconf _NPROCESSORS_ONLN)
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .PHONY: build
@@ -40,8 +41,17 @@ fix: packages ## write: apply clippy's suggestions, then format
 	$(CARGO) fmt --all
 
 .PHONY: test
-test: packages ## every test of the daily dose
+test: packages ## every test of the daily dose: all suites, and two minutes of simulation
 	scripts/run-tests --workspace
+	$(MAKE) --no-print-directory simulate-raft
+
+# Neither needs RocksDB.
+.PHONY: simulate-raft mutants
+simulate-raft: ## new seeds for SECONDS (120); or one again with SEED=n, and LINES of its story
+	$(CARGO) run --release -p sim -- $(if $(SEED),--seed $(SEED) $(if $(LINES),--lines $(LINES)),--seconds $(or $(SECONDS),120) --cores $(CORES))
+mutants: ## plant bugs, one after the other: which suite finds which
+	$(CARGO) run --release -p sim --features mutants --bin raft-mutants
+	scripts/run-mutants
 
 # The course, by lesson. The crates named here build without RocksDB.
 .PHONY: project2 project2a project2aa project2ab project2ac project2c project3 project3a
@@ -60,10 +70,13 @@ project1 project4a project4b project4c: ## course: raw calls, or one lesson abou
 project4: ## course: 4A, 4B and 4C
 	scripts/run-tests -p storage --no-default-features --lib project4
 
-.PHONY: bench bench-engine bench-storage
-bench: bench-engine bench-storage ## every bench
+.PHONY: bench bench-engine bench-storage bench-raft
+bench: bench-engine bench-raft bench-storage ## every bench
 bench-engine: packages ## what the engine seam costs beside bare RocksDB
 	$(CARGO) bench --workspace --bench engine
+bench-raft: ## the consensus core beside raft-rs, whose build wants protoc
+	@scripts/system-packages protoc:protobuf-compiler
+	$(CARGO) run --release --manifest-path tests/raft-bench/Cargo.toml
 bench-storage: packages ## what versions cost, and what a node serves beside a server that does nothing
 	$(CARGO) bench --workspace --bench storage --bench serving
 
