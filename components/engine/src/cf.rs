@@ -62,6 +62,14 @@ pub enum Layout {
 }
 
 impl Layout {
+    /// The name by which people and files know the engine.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Layout::Kv => "kv",
+            Layout::Raft => "raft",
+        }
+    }
+
     /// The families of this layout.
     pub const fn families(self) -> &'static [Cf] {
         match self {

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use crate::poison::Poison;
 use crate::sst::{self, FileWriter};
 use crate::{
-    Cf, Durability, Engine, Error, KeyRange, Layout, Memory, Result, Snapshot, SstWriter,
+    Cf, Cursor, Durability, Engine, Error, KeyRange, Layout, Memory, Result, Snapshot, SstWriter,
     WriteBatch,
 };
 
@@ -129,10 +129,11 @@ impl Engine for Faulty {
         self.live.get(cf, key)
     }
 
+    /// Taking a snapshot touches no disk; reading from it does.
     fn snapshot(&self) -> Result<Arc<dyn Snapshot>> {
         self.poison.check()?;
-        self.faults.before_read()?;
-        self.live.snapshot()
+        let (snapshot, faults) = (self.live.snapshot()?, Arc::clone(&self.faults));
+        Ok(Arc::new(FaultySnapshot { snapshot, faults }))
     }
 
     fn write(&self, batch: &WriteBatch, durability: Durability) -> Result<()> {
@@ -176,7 +177,8 @@ impl Engine for Faulty {
         self.poison.watch(self.faults.before_write())?;
         self.live.put_all(cf, entries.clone());
         disk.pending.push(Pending::Files(cf, entries));
-        sst::remove_all(files)
+        sst::remove_taken(files);
+        Ok(())
     }
 
     fn checkpoint(&self, dir: &Path) -> Result<()> {
@@ -187,6 +189,91 @@ impl Engine for Faulty {
     fn approximate_size(&self, cf: Cf, range: KeyRange<'_>) -> Result<u64> {
         self.poison.check()?;
         self.live.approximate_size(cf, range)
+    }
+}
+
+/// A snapshot on a disk that may fail.
+struct FaultySnapshot {
+    snapshot: Arc<dyn Snapshot>,
+    faults: Arc<Faults>,
+}
+
+impl Snapshot for FaultySnapshot {
+    fn get(&self, cf: Cf, key: &[u8]) -> Result<Option<Bytes>> {
+        self.faults.before_read()?;
+        self.snapshot.get(cf, key)
+    }
+
+    fn cursor<'a>(&'a self, cf: Cf, range: KeyRange<'_>) -> Result<Box<dyn Cursor + 'a>> {
+        Ok(Box::new(FaultyCursor {
+            cursor: self.snapshot.cursor(cf, range)?,
+            faults: &self.faults,
+        }))
+    }
+}
+
+/// A cursor on a disk that may fail.
+struct FaultyCursor<'a> {
+    cursor: Box<dyn Cursor + 'a>,
+    faults: &'a Faults,
+}
+
+impl FaultyCursor<'_> {
+    /// Before each move. On an error the cursor is left off the end, where a real one stands then.
+    fn before_move(&mut self) -> Result<()> {
+        if let Err(error) = self.faults.before_read() {
+            while self.cursor.next()? {}
+            return Err(error);
+        }
+        Ok(())
+    }
+}
+
+impl Cursor for FaultyCursor<'_> {
+    fn seek_to_first(&mut self) -> Result<bool> {
+        self.before_move()?;
+        self.cursor.seek_to_first()
+    }
+
+    fn seek_to_last(&mut self) -> Result<bool> {
+        self.before_move()?;
+        self.cursor.seek_to_last()
+    }
+
+    fn seek(&mut self, key: &[u8]) -> Result<bool> {
+        self.before_move()?;
+        self.cursor.seek(key)
+    }
+
+    fn seek_for_prev(&mut self, key: &[u8]) -> Result<bool> {
+        self.before_move()?;
+        self.cursor.seek_for_prev(key)
+    }
+
+    fn next(&mut self) -> Result<bool> {
+        self.before_move()?;
+        self.cursor.next()
+    }
+
+    fn prev(&mut self) -> Result<bool> {
+        self.before_move()?;
+        self.cursor.prev()
+    }
+
+    fn is_valid(&self) -> bool {
+        self.cursor.is_valid()
+    }
+
+    fn key(&self) -> &[u8] {
+        self.cursor.key()
+    }
+
+    fn value(&self) -> &[u8] {
+        self.cursor.value()
+    }
+
+    fn entry(&self) -> (&[u8], &[u8]) {
+        self.cursor.entry()
     }
 }
 

@@ -110,16 +110,24 @@ pub(crate) fn read(path: &Path) -> Result<Vec<(Bytes, Bytes)>> {
 
 /// The entries of several files, in the order in which they are to be applied.
 pub(crate) fn read_all(files: &[PathBuf]) -> Result<Vec<(Bytes, Bytes)>> {
+    check_there(files)?;
     Ok(files.iter().map(|path| read(path)).collect::<Result<Vec<_>>>()?.concat())
 }
 
-/// Removes files that were taken in.
-pub(crate) fn remove_all(files: &[PathBuf]) -> Result<()> {
-    for path in files {
-        fs::remove_file(path)
-            .map_err(|source| Error::io(path, "removing a file that was taken in", source))?;
+/// Refuses files that are not there.
+pub(crate) fn check_there(files: &[PathBuf]) -> Result<()> {
+    match files.iter().find(|file| !file.is_file()) {
+        None => Ok(()),
+        Some(file) => Err(Error::invalid(format!("there is no file {}", file.display()))),
     }
-    Ok(())
+}
+
+/// Removes what is left of files that were taken in. The engine has their content, so one that cannot
+/// be removed is only litter.
+pub(crate) fn remove_taken(files: &[PathBuf]) {
+    for path in files.iter().filter(|path| path.exists()) {
+        let _ = fs::remove_file(path);
+    }
 }
 
 /// Splits the content of a file into entries, or says what is wrong with it.

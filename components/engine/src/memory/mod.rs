@@ -130,7 +130,8 @@ impl Engine for Memory {
     fn ingest(&self, cf: Cf, files: &[PathBuf]) -> Result<()> {
         let entries = sst::read_all(files)?;
         self.put_all(cf, entries);
-        sst::remove_all(files)
+        sst::remove_taken(files);
+        Ok(())
     }
 
     fn checkpoint(&self, dir: &Path) -> Result<()> {

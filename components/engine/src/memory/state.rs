@@ -1,6 +1,6 @@
 //! The map, and the versions its keys remember.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use bytes::Bytes;
@@ -19,7 +19,7 @@ pub(super) struct State {
     /// How many snapshots stand at which sequence.
     pub(super) readers: BTreeMap<u64, usize>,
     /// Keys with versions that can go once the snapshots which need them are dropped.
-    pub(super) litter: Vec<(Cf, Bytes)>,
+    pub(super) litter: BTreeSet<(Cf, Bytes)>,
 }
 
 impl State {
@@ -61,7 +61,7 @@ impl State {
             versions.older.insert(0, replaced);
         }
         if !versions.older.is_empty() {
-            self.litter.push((cf, key));
+            self.litter.insert((cf, key));
         } else if versions.newest.value.is_none() {
             family.remove(&key);
         }
@@ -108,7 +108,7 @@ impl State {
                 keep
             });
             if !versions.older.is_empty() {
-                self.litter.push((cf, key));
+                self.litter.insert((cf, key));
             } else if versions.newest.value.is_none() {
                 family.remove(&key);
             }

@@ -17,6 +17,15 @@ pub(super) fn on_write(path: &Path, doing: &'static str, error: &rocksdb::Error)
     translate(path, doing, error)
 }
 
+/// An error of taking files in. One that is damaged says nothing about the engine.
+pub(super) fn on_ingest(path: &Path, file: &Path, error: &rocksdb::Error) -> Error {
+    if error.kind() == ErrorKind::Corruption {
+        let reason = format!("{error}; fetch the file again from where it came from");
+        return Error::Corrupt { path: file.to_owned(), reason };
+    }
+    translate(path, "taking files in", error)
+}
+
 /// An error of opening. A file that is missing is damage here; a lock that is held is another process.
 pub(super) fn on_open(path: &Path, error: &rocksdb::Error) -> Error {
     let message = error.to_string();

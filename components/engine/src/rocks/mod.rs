@@ -27,7 +27,7 @@ use crate::{
 
 pub use open::{OpenMode, Recovery};
 
-use failure::{on_read, on_write};
+use failure::{on_ingest, on_read, on_write};
 use snapshot::RocksSnapshot;
 use synced::SyncedPosition;
 
@@ -188,16 +188,21 @@ impl Engine for Rocks {
         if files.is_empty() {
             return Ok(());
         }
+        crate::sst::check_there(files)?;
         let mut options = IngestExternalFileOptions::default();
         options.set_move_files(true);
-        self.db()
+        let taken = self
+            .db()
             .ingest_external_file_cf_opts(self.opened.handle(cf), &options, files.to_vec())
-            .map_err(|error| on_read(self.path(), &error))?;
-        // Where a link was not possible the files were copied, and the originals are left.
-        for file in files.iter().filter(|file| file.exists()) {
-            std::fs::remove_file(file)
-                .map_err(|source| Error::io(file, "removing a file that was taken in", source))?;
+            .map_err(|error| on_ingest(self.path(), &files[0], &error));
+        // The files are synced on the way, and a failed sync is not tried again. A file that is not
+        // what it should be leaves the engine as it was.
+        if let Err(Error::Io { .. }) = taken {
+            return self.poison.watch(taken);
         }
+        taken?;
+        // Where a link was not possible the files were copied, and the originals are left.
+        crate::sst::remove_taken(files);
         Ok(())
     }
 

@@ -11,13 +11,14 @@
 //!   a peer that forgets what it acknowledged can undo a committed write. An engine that serves
 //!   without a raft log is strict for the same reason.
 //!
-//! Refusing happens before anything is written: a damaged log is first read in a mode that changes
-//! nothing, and only opened when what it lost was never promised.
+//! Refusing happens before anything is written: a strict engine is first read in a mode that changes
+//! nothing, and opened only when what can be read reaches what was promised. That costs one more pass
+//! over the log, which is short.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use rocksdb::{Cache, ColumnFamilyDescriptor, DB, DBRecoveryMode, ErrorKind, Options};
+use rocksdb::{Cache, ColumnFamilyDescriptor, DB, DBRecoveryMode, Options};
 
 use super::failure::on_open;
 use super::synced::{self, SyncedPosition};
@@ -45,10 +46,23 @@ pub enum Recovery {
 
 impl Engines {
     /// Opens the two engines of the store in `dir`: `dir/kv` and `dir/raft`.
+    ///
+    /// A log that is gone is not a new log. Where there is a kv engine there must be a raft engine: a
+    /// peer with an empty log would have forgotten its votes and what it acknowledged. So when a store
+    /// is created, the raft engine comes first.
     pub fn open(dir: &Path, config: &Config, mode: OpenMode) -> Result<Engines> {
+        let (kv, raft) = (dir.join(Layout::Kv.name()), dir.join(Layout::Raft.name()));
+        if directory::holds_engine(&kv) && !directory::holds_engine(&raft) {
+            let reason = format!(
+                "there is a kv engine in {} and no raft engine beside it; check that all of the \
+                 store's disks are there",
+                kv.display()
+            );
+            return Err(Error::Open { path: raft, reason });
+        }
         let opener = Opener::new(config);
-        let kv = opener.open(&dir.join("kv"), Layout::Kv, mode, Recovery::PointInTime)?;
-        let raft = opener.open(&dir.join("raft"), Layout::Raft, mode, Recovery::Strict)?;
+        let raft = opener.open(&raft, Layout::Raft, mode, Recovery::Strict)?;
+        let kv = opener.open(&kv, Layout::Kv, mode, Recovery::PointInTime)?;
         Ok(Engines::new(Arc::new(kv), Arc::new(raft)))
     }
 }
@@ -85,13 +99,11 @@ impl<'a> Opener<'a> {
         recovery: Recovery,
     ) -> Result<Rocks> {
         let exists = directory::prepare(path, layout, mode)?;
-        let attempt = Attempt { opener: self, path, layout };
-        let db = match recovery {
-            Recovery::PointInTime => {
-                attempt.open(DBRecoveryMode::PointInTime).map_err(|error| on_open(path, &error))?
-            }
-            Recovery::Strict => attempt.open_strict(exists)?,
-        };
+        let attempt = Attempt { opener: self, path, layout, recovery };
+        if exists && recovery == Recovery::Strict {
+            attempt.check_promise()?;
+        }
+        let db = attempt.open().map_err(|error| on_open(path, &error))?;
         let synced = match recovery {
             Recovery::PointInTime => None,
             Recovery::Strict => Some(SyncedPosition::open(path)?),
@@ -106,55 +118,45 @@ struct Attempt<'a> {
     opener: &'a Opener<'a>,
     path: &'a Path,
     layout: Layout,
+    recovery: Recovery,
 }
 
 impl Attempt<'_> {
-    fn open(&self, recovery: DBRecoveryMode) -> std::result::Result<DB, rocksdb::Error> {
-        DB::open_cf_descriptors(&self.options(recovery), self.path, self.families())
+    fn open(&self) -> std::result::Result<DB, rocksdb::Error> {
+        DB::open_cf_descriptors(&self.options(), self.path, self.families())
     }
 
-    /// A log without any damage opens at once; one with damage only if the damage was never promised.
-    fn open_strict(&self, exists: bool) -> Result<DB> {
-        let promised = if exists { synced::read(self.path)? } else { 0 };
-        let opened = match self.open(DBRecoveryMode::AbsoluteConsistency) {
-            Err(error) if error.kind() == ErrorKind::Corruption => {
-                self.check_promise(self.readable_until(&error)?, promised, error.as_ref())?;
-                self.open(DBRecoveryMode::PointInTime)
-            }
-            opened => opened,
+    /// Finds out, without changing anything, how far the log can be read, and refuses when that is
+    /// less than what had been synced.
+    fn check_promise(&self) -> Result<()> {
+        let promised = synced::read(self.path)?;
+        if promised == 0 {
+            return Ok(());
+        }
+        let reached = {
+            let families = self.families();
+            DB::open_cf_descriptors_read_only(&self.options(), self.path, families, false)
+                .map_err(|error| on_open(self.path, &error))?
+                .latest_sequence_number()
         };
-        let db = opened.map_err(|error| on_open(self.path, &error))?;
-        let reached = db.latest_sequence_number();
-        self.check_promise(reached, promised, "the log ends too early")?;
-        Ok(db)
-    }
-
-    /// How far the log can be read, found out without changing anything.
-    fn readable_until(&self, damage: &rocksdb::Error) -> Result<u64> {
-        let options = self.options(DBRecoveryMode::PointInTime);
-        let read_only =
-            DB::open_cf_descriptors_read_only(&options, self.path, self.families(), false);
-        // When not even that is possible, the first damage says more than what follows from it.
-        let db = read_only.map_err(|_| on_open(self.path, damage))?;
-        Ok(db.latest_sequence_number())
-    }
-
-    fn check_promise(&self, reached: u64, promised: u64, damage: &str) -> Result<()> {
         if reached >= promised {
             return Ok(());
         }
         let reason = format!(
             "synced writes are lost: the log can be read up to number {reached}, but number \
-             {promised} had been confirmed ({damage}); nothing was deleted: copy the directory away, \
-             then remove this store from the cluster and let it join again as a new one, or restore \
-             a backup"
+             {promised} had been confirmed; nothing was deleted: copy the directory away, then \
+             remove this store from the cluster and let it join again as a new one, or restore a \
+             backup"
         );
         Err(Error::Corrupt { path: self.path.to_owned(), reason })
     }
 
-    fn options(&self, recovery: DBRecoveryMode) -> Options {
+    fn options(&self) -> Options {
         let mut options = options::database(self.opener.config, self.layout);
-        options.set_wal_recovery_mode(recovery);
+        options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+        // Several files of the log can be alive. Were one in the middle gone, those after it would
+        // still reach the promised number, so the library keeps a list of them.
+        options.set_track_and_verify_wals_in_manifest(self.recovery == Recovery::Strict);
         options
     }
 

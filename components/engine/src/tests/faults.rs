@@ -115,7 +115,14 @@ fn reads_that_fail_do_not_poison() {
     engine.write(&put("key"), Synced).unwrap();
     faults.set_reads_fail(true);
     assert!(engine.get(Cf::Default, b"key").unwrap_err().is_corrupt());
-    assert!(engine.snapshot().is_err());
+    let snapshot = engine.snapshot().unwrap();
+    assert!(snapshot.get(Cf::Default, b"key").unwrap_err().is_corrupt());
+    let mut cursor = snapshot.cursor(Cf::Default, crate::KeyRange::ALL).unwrap();
+    assert!(cursor.seek_to_first().unwrap_err().is_corrupt());
+    faults.set_reads_fail(false);
+    assert!(cursor.seek_to_first().unwrap());
+    faults.set_reads_fail(true);
+    assert!(cursor.next().is_err() && !cursor.is_valid(), "an error leaves it nowhere");
     faults.set_reads_fail(false);
     assert!(has(&engine, "key"));
 }

@@ -68,7 +68,10 @@ fn a_directory_that_cannot_be_used_is_refused_with_advice() {
     fs::create_dir(dir("open-to-all")).unwrap();
     fs::set_permissions(dir("open-to-all"), fs::Permissions::from_mode(0o777)).unwrap();
     fs::create_dir(dir("empty")).unwrap();
-    drop(open(&dir("raft"), Layout::Raft, Recovery::Strict).unwrap());
+    for name in ["raft", "nameless"] {
+        drop(open(&dir(name), Layout::Raft, Recovery::Strict).unwrap());
+    }
+    fs::remove_file(dir("nameless/ENGINE")).unwrap();
 
     let cases = [
         (dir("file"), OpenMode::CreateIfMissing, "it is a file"),
@@ -77,7 +80,8 @@ fn a_directory_that_cannot_be_used_is_refused_with_advice() {
         (dir("open-to-all"), OpenMode::CreateIfMissing, "chmod o-w"),
         (dir("missing"), OpenMode::MustExist, "does not exist"),
         (dir("empty"), OpenMode::MustExist, "holds no engine"),
-        (dir("raft"), OpenMode::CreateIfMissing, "belongs to another program"),
+        (dir("raft"), OpenMode::CreateIfMissing, "it holds the raft engine"),
+        (dir("nameless"), OpenMode::CreateIfMissing, "belongs to another program"),
     ];
     for (path, mode, advice) in cases {
         let opened =
@@ -193,9 +197,7 @@ fn the_raft_engine_refuses_to_forget_what_was_synced() {
             assert!(message.contains("nothing was deleted"), "{what}: {message}");
             assert!(message.contains(home.path().to_str().unwrap()), "{what}: {message}");
         }
-        if what != "everything" {
-            assert_eq!(fs::read(&log).unwrap(), content, "{what}: nothing was changed");
-        }
+        assert_eq!(fs::read(&log).unwrap(), content, "{what}: nothing was changed");
     }
 }
 
@@ -218,6 +220,84 @@ fn the_raft_engine_forgets_a_torn_end_that_was_never_synced() {
     drop(engine);
     let engine = open(home.path(), Layout::Raft, Recovery::Strict).unwrap();
     assert_eq!(prefix(&engine, 100), 100, "the engine goes on from there");
+}
+
+/// Two files of the log are alive: the first holds a key whose family was never flushed.
+#[test]
+fn a_file_of_the_log_that_is_gone_from_the_middle_is_noticed() {
+    let home = tempfile::tempdir().unwrap();
+    let mut config = Config::default();
+    config.kv.write_buffer = runtime::units::Bytes::kib(64);
+    let open = || {
+        let mode = OpenMode::CreateIfMissing;
+        Rocks::open(home.path(), Layout::Kv, &config, mode, Recovery::Strict)
+    };
+    let engine = open().unwrap();
+    write(&engine, 0..1, Synced);
+    for number in 0..20 {
+        let mut batch = WriteBatch::new();
+        batch.put(Cf::Default, key(number), vec![0; 32 << 10]);
+        engine.write(&batch, Synced).unwrap();
+    }
+    drop(engine);
+    assert_eq!(prefix(&open().unwrap(), 1), 1);
+    let engine = open().unwrap();
+    write(&engine, 1..2, Synced);
+    for number in 0..20 {
+        let mut batch = WriteBatch::new();
+        batch.put(Cf::Default, key(number), vec![1; 32 << 10]);
+        engine.write(&batch, Synced).unwrap();
+    }
+    drop(engine);
+    let logs = files(home.path(), ".log");
+    assert!(logs.len() > 1, "{:?}", logs.keys());
+    let (oldest, _) = logs.iter().next().unwrap();
+    fs::remove_file(oldest).unwrap();
+    let error = refusal(open());
+    assert!(error.is_corrupt(), "{error}");
+}
+
+#[test]
+fn an_engine_without_its_first_file_is_not_taken_for_a_new_one() {
+    let home = tempfile::tempdir().unwrap();
+    let engine = open(home.path(), Layout::Raft, Recovery::Strict).unwrap();
+    write(&engine, 0..10, Synced);
+    engine.flush().unwrap();
+    write(&engine, 10..20, Synced);
+    drop(engine);
+    let current = home.path().join("CURRENT");
+    let content = fs::read(&current).unwrap();
+    fs::remove_file(&current).unwrap();
+    let before = (files(home.path(), ".sst"), files(home.path(), ".log"));
+    for _ in 0..2 {
+        let error = refusal(open(home.path(), Layout::Raft, Recovery::Strict));
+        assert!(error.is_corrupt() && error.to_string().contains("CURRENT is missing"), "{error}");
+    }
+    assert_eq!(before, (files(home.path(), ".sst"), files(home.path(), ".log")));
+    fs::write(&current, content).unwrap();
+    let engine = open(home.path(), Layout::Raft, Recovery::Strict).unwrap();
+    assert_eq!(prefix(&engine, 20), 20);
+}
+
+#[test]
+fn a_raft_engine_that_is_gone_is_not_replaced_by_an_empty_one() {
+    let home = tempfile::tempdir().unwrap();
+    let open = || Engines::open(home.path(), &Config::default(), OpenMode::CreateIfMissing);
+    drop(open().unwrap());
+    fs::remove_dir_all(home.path().join("raft")).unwrap();
+    let error = open().map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("no raft engine beside it"), "{error}");
+    assert!(!home.path().join("raft").exists());
+}
+
+/// A start that was cut off after some of the families: the next one goes on.
+#[test]
+fn a_creation_that_was_cut_off_is_continued() {
+    let home = tempfile::tempdir().unwrap();
+    drop(open(home.path(), Layout::Raft, Recovery::PointInTime).unwrap());
+    fs::write(home.path().join("ENGINE"), "kv\n").unwrap();
+    let engine = open(home.path(), Layout::Kv, Recovery::PointInTime).unwrap();
+    assert_eq!(engine.get(Cf::Write, b"key").unwrap(), None);
 }
 
 #[test]
