@@ -26,9 +26,9 @@ const BATCHES: [usize; 4] = [1, 8, 32, 256];
 const ENTRIES: usize = 1 << 15;
 
 fn main() {
-    // For a profiler: `raft-bench 32` runs ours alone, in batches of 32.
+    // For a profiler: `raft-bench 32` runs ours alone, in batches of 32, with messages as bytes.
     if let Some(batch) = std::env::args().nth(1).and_then(|batch| batch.parse().ok()) {
-        let mut ours = ours::Trio::new(Wire::Moved);
+        let mut ours = ours::Trio::new(Wire::Encoded);
         let bytes: u64 = (0..100).map(|_| ours.run(ENTRIES, batch)).sum();
         return say(&format!("{bytes} bytes applied"));
     }

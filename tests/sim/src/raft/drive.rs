@@ -162,14 +162,13 @@ impl World {
         let is_first = self.checks.applied.reached(machine.id, state)?;
         if let Some(change) = change {
             // Once a snapshot has arrived its members count, whatever is still being applied.
-            let replaced = self.machines[place]
-                .node
-                .as_ref()
-                .is_some_and(|node| node.raft().log().first_index() > entry.index + 1);
+            let raft = self.machines[place].node.as_ref().map(RawNode::raft);
+            let replaced = raft.filter(|raft| raft.log().first_index() > entry.index + 1);
+            let expected = replaced.map_or(state.members.to_vec(), |raft| raft.members().to_vec());
             let members = self.call(place, |node| node.apply_conf_change(&change))?;
             let members = members.unwrap_or_default().nodes;
-            CORE.require(replaced || members == state.members.to_vec(), || {
-                format!("the core has the members {members:?}, {} were applied", state.members)
+            CORE.require(members == expected, || {
+                format!("the core has the members {members:?} instead of {expected:?}")
             })?;
             if is_first {
                 self.counts.changes += 1;
