@@ -14,6 +14,8 @@ enum Disturbance {
     Split { is_one_way: bool },
     /// One machine is cut off; or it cannot be heard; or it hears nothing.
     Isolate { cuts_out: bool, cuts_in: bool },
+    /// Single links are cut, one way each: two that cannot hear each other may both hear a third one.
+    Bridge,
     /// The links of this machine stop, and what is on them waits.
     Clog { machine: usize },
     /// And go on.
@@ -40,13 +42,14 @@ impl World {
             Disturbance::Heal => self.network.heal(),
             Disturbance::Split { is_one_way } => self.split(is_one_way),
             Disturbance::Isolate { cuts_out, cuts_in } => self.isolate(cuts_out, cuts_in),
+            Disturbance::Bridge => self.cut_links(),
             Disturbance::Clog { machine } => self.network.set_clogged(machine, true),
             Disturbance::Unclog { machine } => self.network.set_clogged(machine, false),
         }
     }
 
     fn plan(&mut self) {
-        let plan = match self.rng.below(5) {
+        let plan = match self.rng.below(6) {
             0 => vec![Disturbance::Split { is_one_way: false }, Disturbance::Heal],
             1 => vec![Disturbance::Split { is_one_way: true }, Disturbance::Heal],
             2 => vec![Disturbance::Isolate { cuts_out: true, cuts_in: true }, Disturbance::Heal],
@@ -55,6 +58,7 @@ impl World {
                 let cut = Disturbance::Isolate { cuts_out, cuts_in: !cuts_out };
                 vec![cut, Disturbance::Heal]
             }
+            4 => vec![Disturbance::Bridge, Disturbance::Heal],
             // One machine after the other stops, and then they go on in another order: what was said
             // in between arrives late, and in waves.
             _ => {
@@ -78,6 +82,16 @@ impl World {
             for to in 0..MACHINES_MAX {
                 let crosses = sides[from] != sides[to];
                 self.network.set_cut(from, to, crosses && !(is_one_way && sides[from]));
+            }
+        }
+    }
+
+    fn cut_links(&mut self) {
+        let share = 1 + self.rng.below(4);
+        for from in 0..MACHINES_MAX {
+            for to in 0..MACHINES_MAX {
+                let is_cut = self.rng.chance(share, 8);
+                self.network.set_cut(from, to, is_cut);
             }
         }
     }
