@@ -19,11 +19,15 @@ build: packages ## build everything in release mode, programs into bin/
 	@[ -d $(TARGET_DIR)/release ] || echo "The first build compiles RocksDB: about 12 minutes on two cores."
 	$(CARGO) build --release --workspace
 	@mkdir -p bin
-	@for program in $(PROGRAMS); do cp -f $(TARGET_DIR)/release/$$program bin/ && echo "bin/$$program"; done
+	@for program in $(PROGRAMS); do cp -f $(TARGET_DIR)/release/$$program bin/ && echo "bin/$$program" || exit 1; done
 
 .PHONY: packages
 packages: ## install what Cargo cannot bring (C++ compiler, libclang), or say what to install
 	@scripts/system-packages
+
+.PHONY: compiler
+compiler: ## install a C compiler, which is all that the parts without RocksDB need
+	@scripts/system-packages --without-rocksdb
 
 .PHONY: verify
 verify: lint test ## lint and test: what must pass before work is called done
@@ -47,27 +51,27 @@ test: packages ## every test of the daily dose: all suites, and two minutes of s
 
 # Neither needs RocksDB.
 .PHONY: simulate-raft mutants
-simulate-raft: ## new seeds for SECONDS (120); or one again with SEED=n, and LINES of its story
+simulate-raft: compiler ## new seeds for SECONDS (120); or one again with SEED=n, and LINES of its story
 	$(CARGO) run --release -p sim -- $(if $(SEED),--seed $(SEED) $(if $(LINES),--lines $(LINES)),--seconds $(or $(SECONDS),120) --cores $(CORES))
-mutants: ## plant bugs, one after the other: which suite finds which
+mutants: compiler ## plant bugs, one after the other: which suite finds which
 	$(CARGO) run --release -p sim --features mutants --bin raft-mutants
 	scripts/run-mutants
 
 # The course, by lesson. The crates named here build without RocksDB.
 .PHONY: project2 project2a project2aa project2ab project2ac project2c project3 project3a
-project2aa project2ab project2ac project2c project3a: ## course: one lesson about raft
+project2aa project2ab project2ac project2c project3a: compiler ## course: one lesson about raft
 	scripts/run-tests -p raft --lib $@
-project2a: ## course: 2AA, 2AB and 2AC
+project2a: compiler ## course: 2AA, 2AB and 2AC
 	scripts/run-tests -p raft --lib project2a
-project2: ## course: all of project 2 that stands
+project2: compiler ## course: all of project 2 that stands
 	scripts/run-tests -p raft --lib project2
-project3: ## course: all of project 3 that stands
+project3: compiler ## course: all of project 3 that stands
 	scripts/run-tests -p raft --lib project3
 
 .PHONY: project1 project4 project4a project4b project4c
-project1 project4a project4b project4c: ## course: raw calls, or one lesson about transactions
+project1 project4a project4b project4c: compiler ## course: raw calls, or one lesson about transactions
 	scripts/run-tests -p storage --no-default-features --lib $@
-project4: ## course: 4A, 4B and 4C
+project4: compiler ## course: 4A, 4B and 4C
 	scripts/run-tests -p storage --no-default-features --lib project4
 
 .PHONY: bench bench-engine bench-storage bench-raft
@@ -87,4 +91,4 @@ audit: ## licences, sources and known weaknesses of what we depend on (needs car
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / { printf "make %-34s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / { sub(/ compiler$$| packages$$/, "", $$1); sub(/:$$/, "", $$1); printf "make %-34s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -16,6 +16,8 @@ pub struct Process {
 impl Process {
     /// Starts a program that logs on its standard error stream.
     pub fn start(command: &mut Command) -> Process {
+        // What a test waits for is logged at the default level, whatever its caller's shell says.
+        let command = command.env_remove("LOG_LEVEL");
         let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program can be started");
         let log = BufReader::new(child.stderr.take().expect("it was asked for"));

@@ -30,10 +30,15 @@ pub(crate) fn root() -> PathBuf {
     tests.parent().expect("tests/ lies in the root").to_owned()
 }
 
-/// Every text file below the root that ends in one of `endings`, in order of path.
+/// Every file below the root whose path ends in one of `endings`, in order of path.
 pub(crate) fn files(endings: &[&str]) -> Vec<File> {
+    files_where(&|path| endings.iter().any(|ending| path.ends_with(ending)))
+}
+
+/// Every file below the root whose path is wanted, in order of path. Those must be text.
+pub(crate) fn files_where(wanted: &dyn Fn(&str) -> bool) -> Vec<File> {
     let mut found = Vec::new();
-    collect(&root(), "", endings, &mut found);
+    collect(&root(), "", wanted, &mut found);
     found.sort_by(|left, right| left.path.cmp(&right.path));
     found
 }
@@ -41,17 +46,18 @@ pub(crate) fn files(endings: &[&str]) -> Vec<File> {
 /// Folders that hold nothing of ours: what was built, what ran.
 const NOT_OURS: [&str; 6] = [".git", "target", "bin", "data", "proptest-regressions", "corpus"];
 
-fn collect(folder: &Path, prefix: &str, endings: &[&str], found: &mut Vec<File>) {
+fn collect(folder: &Path, prefix: &str, wanted: &dyn Fn(&str) -> bool, found: &mut Vec<File>) {
     for entry in fs::read_dir(folder).expect("the repository can be read") {
         let entry = entry.expect("the repository can be read");
         let name = entry.file_name().into_string().expect("our file names are text");
         let path = format!("{prefix}{name}");
         if entry.file_type().expect("the repository can be read").is_dir() {
             if !NOT_OURS.contains(&name.as_str()) {
-                collect(&entry.path(), &format!("{path}/"), endings, found);
+                collect(&entry.path(), &format!("{path}/"), wanted, found);
             }
-        } else if endings.iter().any(|ending| name.ends_with(ending)) {
-            let text = fs::read_to_string(entry.path()).expect("our files are text");
+        } else if wanted(&path) {
+            let text = fs::read_to_string(entry.path())
+                .unwrap_or_else(|error| panic!("{path} is not text: {error}"));
             found.push(File { path, text });
         }
     }

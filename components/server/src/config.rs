@@ -8,12 +8,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use runtime::flags::with_two_dashes;
-use runtime::log::Level;
 use runtime::settings::{Origin, Settings, SettingsError};
 use serde::{Deserialize, Serialize};
 
 /// The prefix of environment variables that are settings.
 pub const VARIABLES: &str = "TINYKV_";
+
+/// The variable that the Go original reads its level from.
+const LOG_LEVEL: &str = "LOG_LEVEL";
 
 /// The settings of a node. Every field is a setting of the same name in kebab case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -100,7 +102,8 @@ struct Flags {
     path: Option<String>,
 
     /// Show what is at least this important: debug, info, warn, error or fatal [default: info].
-    #[arg(long, value_name = "LEVEL", env = "LOG_LEVEL", global = true)]
+    /// The variable `LOG_LEVEL` says the same.
+    #[arg(long, value_name = "LEVEL", global = true)]
     loglevel: Option<String>,
 
     /// Serve alone on one engine, without replication.
@@ -115,8 +118,8 @@ struct Flags {
 /// What the command line asks for.
 #[derive(Debug)]
 pub enum Wish {
-    /// Serve, with these settings.
-    Serve(Box<Config>),
+    /// Serve, with these settings. The names are variables that look like settings and are none.
+    Serve(Box<Config>, Vec<String>),
     /// Print this text.
     Print(String),
 }
@@ -145,7 +148,12 @@ pub fn read(
     if let Some(path) = &flags.config {
         settings.merge_file(path)?;
     }
-    settings.merge_environment(VARIABLES, variables)?;
+    let variables: Vec<_> = variables.into_iter().collect();
+    let level = variables.iter().find(|(name, level)| name == LOG_LEVEL && !level.is_empty());
+    if let Some((name, level)) = level {
+        settings.set("log.level", level, Origin::Environment(name.clone()))?;
+    }
+    let unknown = settings.merge_environment(VARIABLES, variables)?;
     flags.merge_into(&mut settings)?;
     let config: Config = settings.read()?;
     let problems = config.validate();
@@ -154,7 +162,7 @@ pub fn read(
     }
     Ok(match command {
         Some(Command::Config) => Wish::Print(settings.describe()),
-        None => Wish::Serve(Box::new(config)),
+        None => Wish::Serve(Box::new(config), unknown),
     })
 }
 
@@ -181,13 +189,6 @@ impl Flags {
     }
 }
 
-impl Config {
-    /// The least important level that is logged.
-    pub fn log_level(&self) -> Level {
-        self.log.level
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,7 +201,10 @@ mod tests {
 
     fn config(arguments: &[&str], variables: &[(&str, &str)]) -> Config {
         match wish(arguments, variables).unwrap() {
-            Wish::Serve(config) => *config,
+            Wish::Serve(config, unknown) => {
+                assert_eq!(unknown, Vec::<String>::new());
+                *config
+            }
             Wish::Print(text) => panic!("{text}"),
         }
     }
@@ -218,12 +222,26 @@ mod tests {
             let config = config(&[path[0], path[1], "-addr", "127.0.0.1:2"], &variables);
             assert_eq!(config.addr, "127.0.0.1:2");
             assert_eq!(config.path, PathBuf::from("x"));
-            assert_eq!(config.log_level().as_str(), "warn");
+            assert_eq!(config.log.level.as_str(), "warn");
             assert!(!config.sync && config.raft);
         }
         let config = config(&["--standalone", "--set", "engine.kv.write-buffers=7"], &[]);
         assert!(!config.raft);
         assert_eq!(config.engine.kv.write_buffers, 7);
+    }
+
+    #[test]
+    fn the_level_comes_from_its_variable_unless_that_is_empty_or_a_flag_wins() {
+        let level = |arguments: &[&str], value: &str| {
+            config(arguments, &[("LOG_LEVEL", value)]).log.level.as_str().to_owned()
+        };
+        assert_eq!(level(&[], "warn"), "warn");
+        assert_eq!(level(&[], ""), "info");
+        assert_eq!(level(&["-loglevel=error"], "warn"), "error");
+        let Wish::Serve(_, unknown) = wish(&[], &[("TINYKV_SYNCC", "false")]).unwrap() else {
+            panic!("it should serve");
+        };
+        assert_eq!(unknown, ["TINYKV_SYNCC"]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use engine::{Engine, Layout, OpenMode, Recovery, Rocks};
 use runtime::shutdown::{Stop, Stopping, Trigger};
-use runtime::worker::{Alarm, Panicked, Worker};
+use runtime::worker::{Alarm, Panicked, Thread, Worker};
 use slog::{Logger, info, warn};
 use storage::{GroupWriter, Kv, Limits, Standalone};
 use tokio::net::TcpListener;
@@ -83,7 +83,9 @@ pub fn run(config: &Config, logger: &Logger) -> Result<(), NodeError> {
     }
     let addr = config.addr.parse().expect("the settings were validated");
     let stop = Stop::new();
+    listen_to_signals(stop.trigger(), logger.clone())?;
     let failure = Arc::new(Failure::new(stop.trigger()));
+    end_with_a_panic(Arc::clone(&failure));
     let (storage, writer) = open_storage(config, &failure)?;
     let kv = Arc::new(Kv::new(Arc::new(storage), Limits::default()));
     let service = Service::new(kv, Arc::clone(&failure));
@@ -137,17 +139,11 @@ impl Failure {
         self.trigger.ask();
     }
 
-    /// An engine that is poisoned, or about to be, ends the node. Damaged data that was read, and a
-    /// request that the engine refused, do not: the rest can be served.
+    /// An engine that failed to write ends the node. One that failed to read does not: the rest can
+    /// be served, and the next start would meet the same block again.
     pub fn report_engine(&self, error: &engine::Error) {
-        match error {
-            engine::Error::Io { .. } | engine::Error::Poisoned { .. } => {
-                self.report(&error.to_string());
-            }
-            engine::Error::Open { .. }
-            | engine::Error::Locked { .. }
-            | engine::Error::Corrupt { .. }
-            | engine::Error::Invalid { .. } => {}
+        if error.is_poisoned() {
+            self.report(&error.to_string());
         }
     }
 
@@ -182,13 +178,42 @@ pub fn incoming(listener: TcpListener) -> TcpIncoming {
     TcpIncoming::from(listener).with_nodelay(Some(true))
 }
 
+/// Asks the node to stop at the first signal, and ends the process at the second: everything that was
+/// acknowledged is safe, and whatever holds the first one up may hold for ever. The thread is the
+/// process's own, so that signals are heard also while the others wait for a disk.
+fn listen_to_signals(trigger: Trigger, logger: Logger) -> Result<(), NodeError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let mut signals = {
+        let _inside = runtime.enter();
+        Signals::listen()?
+    };
+    let listen = move || {
+        runtime.block_on(signals.next());
+        info!(logger, "stopping: answering the calls under way; a second signal ends at once");
+        trigger.ask();
+        runtime.block_on(signals.next());
+        std::process::exit(1);
+    };
+    // Nobody joins it: it listens for as long as there is a process.
+    drop(Thread::spawn("signals", &Alarm::ignored(), listen)?);
+    Ok(())
+}
+
+/// A panic anywhere ends the node, also one in a call: what it leaves behind cannot be trusted.
+fn end_with_a_panic(failure: Arc<Failure>) {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        failure.report(&panic.to_string());
+    }));
+}
+
 async fn serve(
     addr: SocketAddr,
     service: Service,
     stopping: &Stopping,
     logger: &Logger,
 ) -> Result<(), NodeError> {
-    let mut signals = Signals::listen()?;
     let listen = |source| NodeError::Listen { addr, source };
     let listener = TcpListener::bind(addr).await.map_err(listen)?;
     let bound = listener.local_addr().map_err(listen)?;
@@ -197,21 +222,14 @@ async fn serve(
     }
     let server = transport().add_service(service.into_server());
     info!(logger, "serving"; "addr" => %bound);
-
-    let (ask, asked) = tokio::sync::oneshot::channel::<()>();
-    let asked = async { drop(asked.await) };
-    let serving = server.serve_with_incoming_shutdown(incoming(listener), asked);
+    let serving = server.serve_with_incoming_shutdown(incoming(listener), stopping.asked());
     let mut serving = std::pin::pin!(serving);
     tokio::select! {
         outcome = &mut serving => return Ok(outcome?),
-        () = signals.next() => {}
         () = stopping.asked() => {}
     }
-    info!(logger, "stopping: answering the calls under way; a second signal ends at once");
-    drop(ask);
     tokio::select! {
-        outcome = &mut serving => return Ok(outcome?),
-        () = signals.next() => warn!(logger, "asked twice: ending at once"),
+        outcome = &mut serving => outcome?,
         () = tokio::time::sleep(DRAIN_MAX) => {
             warn!(logger, "some calls did not end in time"; "waited" => ?DRAIN_MAX);
         }

@@ -6,7 +6,7 @@
 //! all the writes that came in while the last sync ran, and so neither a thread of the server waits
 //! for the disk nor the disk for a thread.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -25,10 +25,15 @@ const SAFE_POINT_KEY: &[u8] = b"\x01gc-safe-point";
 /// How many bytes of writes wait for one sync; more are written in a turn of their own.
 const GROUP_BYTES_MAX: usize = 8 << 20;
 
+/// How many bytes of writes may wait for the disk, whatever their number; more are refused as busy.
+const WAITING_BYTES_MAX: usize = 128 << 20;
+
 /// A storage on a single engine.
 pub struct Standalone {
     engine: Arc<dyn Engine>,
     writer: Option<Tasks<WriteTask>>,
+    /// The bytes of the writes that wait for the disk.
+    waiting_bytes: Arc<AtomicUsize>,
     safe_point: AtomicU64,
     /// Held while the safe point is raised, so that a lower one is never written over a higher.
     raising: Mutex<()>,
@@ -60,7 +65,8 @@ impl Standalone {
             },
         };
         let safe_point = AtomicU64::new(safe_point);
-        Ok(Standalone { engine, writer, safe_point, raising: Mutex::new(()) })
+        let waiting_bytes = Arc::default();
+        Ok(Standalone { engine, writer, waiting_bytes, safe_point, raising: Mutex::new(()) })
     }
 
     fn raise(&self, safe_point: u64) -> Result<u64> {
@@ -75,9 +81,14 @@ impl Standalone {
         Ok(self.safe_point())
     }
 
-    fn enqueue(writer: &Tasks<WriteTask>, changes: Changes) -> Pending<'static, ()> {
+    fn enqueue(&self, writer: &Tasks<WriteTask>, changes: Changes) -> Pending<'static, ()> {
+        let Some(room) = Room::take(&self.waiting_bytes, changes.batch.size_bytes()) else {
+            runtime::mark!("too many bytes wait for the disk");
+            let busy = RegionError::Busy("too many bytes wait for the disk").into();
+            return Box::pin(std::future::ready(Err(busy)));
+        };
         let (reply, answer) = Reply::new();
-        match writer.try_send(WriteTask { changes, reply }) {
+        match writer.try_send(WriteTask { changes, reply, room }) {
             Ok(()) => Box::pin(async { answer.await.0 }),
             Err(refused) => {
                 let error = if refused.is_full() {
@@ -103,10 +114,12 @@ impl Storage for Standalone {
     fn write<'a>(&'a self, _context: &'a Context, changes: Changes) -> Pending<'a, ()> {
         changes.assert_sound();
         if let Some(writer) = &self.writer {
-            return Self::enqueue(writer, changes);
+            return self.enqueue(writer, changes);
         }
         let written = self.engine.write(&changes.batch, Durability::Unsynced);
-        Box::pin(std::future::ready(written.map_err(Error::from)))
+        // An engine that failed to write takes no further calls, which is what matters here.
+        let written = written.map_err(|error| poisoned(&error.to_string()));
+        Box::pin(std::future::ready(written))
     }
 
     fn raw_families(&self) -> &'static [Cf] {
@@ -148,6 +161,30 @@ impl Reader for EngineReader {
 pub struct WriteTask {
     changes: Changes,
     reply: Reply<Written>,
+    room: Room,
+}
+
+/// A share of the bytes that may wait, given back when it is dropped.
+#[derive(Debug)]
+struct Room {
+    taken: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Room {
+    /// Takes a share, if there is so much left.
+    fn take(taken: &Arc<AtomicUsize>, bytes: usize) -> Option<Room> {
+        let before = taken.fetch_add(bytes, Ordering::SeqCst);
+        // Given back at once where it was too much.
+        let room = Room { taken: Arc::clone(taken), bytes };
+        (before + bytes <= WAITING_BYTES_MAX).then_some(room)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.taken.fetch_sub(self.bytes, Ordering::SeqCst);
+    }
 }
 
 /// What became of a write.
@@ -164,8 +201,8 @@ impl Abandoned for Written {
 pub struct GroupWriter {
     engine: Arc<dyn Engine>,
     batch: WriteBatch,
-    /// Who waits for the batch, and holds latches until it is written.
-    waiting: Vec<(Reply<Written>, Option<crate::txn::LatchGuard>)>,
+    /// Who waits for the batch, and holds latches and room until it is written.
+    waiting: Vec<(Reply<Written>, Option<crate::txn::LatchGuard>, Room)>,
 }
 
 impl GroupWriter {
@@ -179,9 +216,9 @@ impl Runner for GroupWriter {
     type Task = WriteTask;
 
     fn run(&mut self, task: WriteTask) {
-        let WriteTask { changes, reply } = task;
+        let WriteTask { changes, reply, room } = task;
         self.batch.append(changes.batch);
-        self.waiting.push((reply, changes.latches));
+        self.waiting.push((reply, changes.latches, room));
         if self.batch.size_bytes() > GROUP_BYTES_MAX {
             self.flush();
         }
@@ -195,8 +232,8 @@ impl Runner for GroupWriter {
         self.batch.clear();
         // The engine's error cannot be given to several, but its text can.
         let failure = written.err().map(|error| error.to_string());
-        for (reply, latches) in self.waiting.drain(..) {
-            drop(latches);
+        for (reply, latches, room) in self.waiting.drain(..) {
+            drop((latches, room));
             reply.answer(Written(failure.as_deref().map_or(Ok(()), |text| Err(poisoned(text)))));
         }
     }
@@ -204,4 +241,42 @@ impl Runner for GroupWriter {
 
 fn poisoned(reason: &str) -> Error {
     Error::Engine(engine::Error::Poisoned { reason: reason.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use runtime::worker::Inline;
+
+    use super::*;
+
+    fn put(bytes: usize) -> Changes {
+        let mut batch = WriteBatch::new();
+        batch.put(Cf::Default, &b"key"[..], vec![0; bytes]);
+        Changes::blind(batch)
+    }
+
+    /// The answer to a write, if it does not have to wait.
+    fn answer(mut write: Pending<'_, ()>) -> Option<Result<()>> {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        match write.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(answer) => Some(answer),
+            std::task::Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn writes_that_wait_are_limited_by_their_bytes() {
+        let engine: Arc<dyn Engine> = Arc::new(engine::Memory::new(Layout::Kv));
+        let (tasks, mut writer) = Inline::new(100, GroupWriter::new(Arc::clone(&engine)));
+        let storage = Standalone::synced(engine, tasks).unwrap();
+        let context = Context::default();
+        let half = || put(WAITING_BYTES_MAX / 2 - 100);
+        assert!(answer(storage.write(&context, half())).is_none(), "it waits");
+        assert!(answer(storage.write(&context, half())).is_none(), "it waits");
+        let refused = answer(storage.write(&context, put(1000))).unwrap().unwrap_err();
+        assert!(refused.to_string().contains("busy"), "{refused}");
+        assert_eq!(runtime::mark::hits("too many bytes wait for the disk"), 1);
+        writer.run_all();
+        assert!(answer(storage.write(&context, half())).is_none(), "there is room again");
+    }
 }

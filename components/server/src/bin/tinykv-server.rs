@@ -7,7 +7,7 @@ use runtime::clock::SystemClock;
 use runtime::log::Log;
 use server::config::{self, ConfigError, Wish};
 use server::node;
-use slog::error;
+use slog::{error, warn};
 
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
@@ -17,8 +17,11 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 const MISUSED: u8 = 2;
 
 fn main() -> ExitCode {
-    let config = match config::read(std::env::args_os(), std::env::vars()) {
-        Ok(Wish::Serve(config)) => *config,
+    // Settings are text; a variable that is none is not ours.
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let (config, unknown) = match config::read(std::env::args_os(), variables) {
+        Ok(Wish::Serve(config, unknown)) => (*config, unknown),
         Ok(Wish::Print(text)) => {
             print(&text);
             return ExitCode::SUCCESS;
@@ -31,6 +34,9 @@ fn main() -> ExitCode {
         }
     };
     let log = Log::open(&config.log, Arc::new(SystemClock));
+    for name in unknown {
+        warn!(log.logger(), "this variable names no setting"; "name" => name);
+    }
     match node::run(&config, log.logger()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
