@@ -318,19 +318,8 @@ impl<S: Storage> Raft<S> {
         Ok(self.core.conf_state())
     }
 
-    /// The log up to `last` and the vote in `vote_term`, as far as they are given, are on disk.
-    pub(crate) fn on_persisted(
-        &mut self,
-        last: Option<Position>,
-        snapshot: Option<Index>,
-        vote_term: Option<Term>,
-    ) -> Result<()> {
-        if let Some(index) = snapshot {
-            self.core.log.unstable.snapshot_stable(index);
-        }
-        if let Some(last) = last {
-            self.core.log.unstable.stable_to(last);
-        }
+    /// What the log's tail was told, and the vote in `vote_term` if it is given, are on disk.
+    pub(crate) fn on_persisted(&mut self, vote_term: Option<Term>) -> Result<()> {
         if !self.core.config.async_persist {
             return Ok(());
         }

@@ -96,6 +96,8 @@ struct Handed {
     number: u64,
     /// The end of the log as written by it.
     last: Option<Position>,
+    /// To which generation of the log's tail that belongs.
+    generation: u64,
     /// The index of its snapshot.
     snapshot: Option<Index>,
     /// The term in which it made this node's vote for itself durable.
@@ -239,6 +241,7 @@ impl<S: Storage> RawNode<S> {
         self.handed.push_back(Handed {
             number: self.number,
             last: entries.last().map(Position::of),
+            generation: self.raft.core.log.unstable.generation(),
             snapshot: covered.map(|covered| covered.index),
             vote_term: (has_promised && votes_for_itself).then_some(hard_state.term),
             applying: self.raft.core.log.applying().max(covered.map_or(0, |covered| covered.index)),
@@ -277,7 +280,14 @@ impl<S: Storage> RawNode<S> {
         let mut applying = None;
         while let Some(handed) = self.handed.pop_front_if(|handed| handed.number <= number) {
             applying = Some(handed.applying);
-            self.raft.on_persisted(handed.last, handed.snapshot, handed.vote_term)?;
+            let tail = &mut self.raft.core.log.unstable;
+            if let Some(index) = handed.snapshot {
+                tail.snapshot_stable(index);
+            }
+            if let Some(last) = handed.last {
+                tail.stable_to(last, handed.generation);
+            }
+            self.raft.on_persisted(handed.vote_term)?;
         }
         Ok(applying)
     }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use proto::eraftpb::{Entry, Snapshot};
+use runtime::mark;
 
 use crate::message::Position;
 use crate::{Index, Term};
@@ -43,6 +44,9 @@ pub(crate) struct Unstable {
     stabled: Index,
     /// Up to here the log was handed out to be written.
     handed: Index,
+    /// Counts how often something that was handed out was replaced. What was handed out in an earlier
+    /// generation proves nothing when it gets on disk: others may have been written over it since.
+    generation: u64,
     /// What `entries` count against limits.
     bytes: u64,
     /// How much of that may be cached, on disk already.
@@ -59,6 +63,7 @@ impl Unstable {
             offset: last_index + 1,
             stabled: last_index,
             handed: last_index,
+            generation: 0,
             bytes: 0,
             cache_bytes_max,
         }
@@ -70,6 +75,11 @@ impl Unstable {
 
     pub(crate) fn stabled(&self) -> Index {
         self.stabled
+    }
+
+    /// To which generation belongs what is handed out now.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
     }
 
     pub(crate) fn last_index(&self) -> Index {
@@ -108,6 +118,9 @@ impl Unstable {
             let last = self.entries.pop_back().expect("entries from `from` on are held");
             self.bytes -= entry_bytes(&last);
         }
+        if from <= self.handed {
+            self.generation += 1;
+        }
         self.stabled = self.stabled.min(from - 1);
         self.handed = self.handed.min(from - 1);
     }
@@ -115,7 +128,11 @@ impl Unstable {
     /// Replaces the log by a snapshot.
     pub(crate) fn restore(&mut self, snapshot: Snapshot) {
         let index = Position::of_snapshot(&snapshot).index;
-        *self = Unstable { snapshot: Some(snapshot), ..Unstable::new(index, self.cache_bytes_max) };
+        *self = Unstable {
+            snapshot: Some(snapshot),
+            generation: self.generation + 1,
+            ..Unstable::new(index, self.cache_bytes_max)
+        };
     }
 
     /// Whether there is something that [`Unstable::hand_out`] would return.
@@ -132,9 +149,15 @@ impl Unstable {
         (snapshot, entries)
     }
 
-    /// The log up to `written` is on disk. Says nothing about what has replaced it since.
-    pub(crate) fn stable_to(&mut self, written: Position) {
-        // Another term at that place: those entries were truncated while they were being written.
+    /// The log up to `written`, handed out in `generation`, is on disk.
+    ///
+    /// It is not enough that the log has that position again: it may have been replaced and come back
+    /// while the first copy was being written, and then what replaced it is still to be written.
+    pub(crate) fn stable_to(&mut self, written: Position, generation: u64) {
+        if generation != self.generation {
+            mark!("late report of what was replaced");
+            return;
+        }
         if self.term(written.index) == Some(written.term) && written.index > self.stabled {
             self.stabled = written.index;
             self.handed = self.handed.max(written.index);
@@ -267,11 +290,32 @@ mod tests {
         tail.truncate(6);
         tail.push(entry(6, 2));
         tail.push(entry(7, 2));
-        tail.stable_to(Position { index: 7, term: 1 });
+        tail.stable_to(Position { index: 7, term: 1 }, 0);
         assert_eq!(tail.stabled(), 4, "entries 6 and 7 of term 1 are gone");
         assert_eq!(tail.hand_out().1, [entry(6, 2), entry(7, 2)]);
-        tail.stable_to(Position { index: 7, term: 2 });
+        tail.stable_to(Position { index: 7, term: 2 }, tail.generation());
         assert_eq!(tail.stabled(), 7);
+        tail.check_invariants();
+    }
+
+    #[test]
+    fn a_late_report_does_not_mark_what_came_back_in_its_place() {
+        let mut tail = tail(&[(6, 2), (7, 2)]);
+        tail.hand_out();
+        let first = tail.generation();
+        tail.truncate(6);
+        tail.push(entry(6, 3));
+        tail.hand_out();
+        // The next leader is one of those that had the first entries.
+        tail.truncate(6);
+        tail.push(entry(6, 2));
+        tail.push(entry(7, 2));
+        tail.push(entry(8, 4));
+        tail.stable_to(Position { index: 7, term: 2 }, first);
+        assert_eq!(tail.stabled(), 5, "6@3 is still to be written over the first 6@2");
+        assert_eq!(tail.hand_out().1, [entry(6, 2), entry(7, 2), entry(8, 4)]);
+        tail.stable_to(Position { index: 8, term: 4 }, tail.generation());
+        assert_eq!(tail.stabled(), 8);
         tail.check_invariants();
     }
 
@@ -281,9 +325,9 @@ mod tests {
         (1..=5).for_each(|index| tail.push(entry(index, 1)));
         tail.hand_out();
         assert_eq!(tail.offset(), 1);
-        tail.stable_to(Position { index: 2, term: 1 });
+        tail.stable_to(Position { index: 2, term: 1 }, 0);
         assert_eq!((tail.offset(), tail.bytes()), (3, 3 * ENTRY_OVERHEAD));
-        tail.stable_to(Position { index: 5, term: 1 });
+        tail.stable_to(Position { index: 5, term: 1 }, 0);
         assert_eq!((tail.offset(), tail.bytes()), (4, 2 * ENTRY_OVERHEAD));
         tail.evict(9);
         assert_eq!((tail.offset(), tail.last_index()), (6, 5));
@@ -294,7 +338,7 @@ mod tests {
     fn truncating_before_the_tail_moves_it_back() {
         let mut tail = tail(&[(5, 1), (6, 1)]);
         tail.hand_out();
-        tail.stable_to(Position { index: 6, term: 1 });
+        tail.stable_to(Position { index: 6, term: 1 }, 0);
         tail.evict(6);
         tail.truncate(4);
         assert_eq!((tail.offset(), tail.stabled(), tail.last_index()), (4, 3, 3));

@@ -221,7 +221,8 @@ impl TestRaft {
         let entries = self.core.log.unstable_entries();
         self.storage().append(&entries);
         let last = self.core.log.last().unwrap();
-        self.core.log.unstable.stable_to(last);
+        let tail = &mut self.core.log.unstable;
+        tail.stable_to(last, tail.generation());
     }
 
     /// Lets all followers accept the empty entry with which the leader begins its term.

@@ -123,6 +123,9 @@ fn odd_branches_have_their_stories() {
     goes_there("transfer/given_up", || mark::hits("transfer given up"));
     goes_there("transfer/changed_mind", || mark::hits("transfer to the same heir again"));
     goes_there("transfer/back_to_the_leader", || mark::hits("transfer to the leader itself"));
+    goes_there("durability/replaced_and_back_while_being_written", || {
+        mark::hits("late report of what was replaced")
+    });
     goes_there("reads/too_many", || mark::hits("read refused: too many wait"));
 }
 
