@@ -78,6 +78,11 @@ impl<S: Storage> Core<S> {
             config,
         };
         core.set_members(members);
+        if core.members == [core.id] {
+            // With no other member there is nobody whom a promise could have been made to. A node that
+            // does not know its members may have made one all the same.
+            core.wait_ticks = 0;
+        }
         Ok(core)
     }
 
@@ -90,10 +95,6 @@ impl<S: Storage> Core<S> {
     pub(crate) fn set_members(&mut self, mut members: Vec<NodeId>) {
         members.sort_unstable();
         members.dedup();
-        // With no other member there is nobody whom a promise could have been made to.
-        if members.iter().all(|member| *member == self.id) {
-            self.wait_ticks = 0;
-        }
         self.members = members;
     }
 

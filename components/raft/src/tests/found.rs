@@ -1,11 +1,11 @@
-//! What the simulation in `tests/sim` found, each as the shortest history that shows it.
+//! What the simulation in `tests/sim` and reviews found, each as the shortest history that shows it.
 
 use proto::eraftpb::{ConfChange, ConfChangeType, ConfState, Entry, Snapshot};
 
 use super::{quiet, raft, test_config};
 use crate::message::{Body, Message, Position};
-use crate::raft::Role;
-use crate::{MemoryStorage, NodeId, RawNode, Term};
+use crate::raft::{Raft, Role};
+use crate::{Config, MemoryStorage, NodeId, RawNode, Term};
 
 fn message(from: NodeId, to: NodeId, term: Term, body: Body) -> Message {
     Message { from, to, term, body }
@@ -73,4 +73,16 @@ fn a_change_from_before_a_snapshot_is_not_made_again_on_top_of_it() {
     node.step(message(1, 2, 1, body)).unwrap();
     assert_eq!(node.apply_conf_change(&change).unwrap().nodes, [1, 2, 3]);
     assert_eq!(node.raft().members(), [1, 2, 3]);
+}
+
+#[test]
+fn a_restarted_voter_waits_although_it_does_not_know_its_members() {
+    let config = Config { restart_wait_ticks: 10, ..test_config(3, &[], 10, 1) };
+    let mut raft = Raft::new(config, MemoryStorage::new(), quiet()).unwrap();
+    let ask = || message(2, 3, 2, Body::RequestVote { last: Position::default(), force: false });
+    raft.step(ask()).unwrap();
+    assert_eq!(raft.take_messages(), [], "it may have promised a leader not to");
+    (0..10).for_each(|_| raft.tick().unwrap());
+    raft.step(ask()).unwrap();
+    assert_eq!(raft.take_messages(), [message(3, 2, 2, Body::VoteResponse { granted: true })]);
 }
