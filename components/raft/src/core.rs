@@ -199,13 +199,16 @@ impl<S: Storage> Core<S> {
         Ok(None)
     }
 
-    /// Whether a membership change is committed and not applied. Those that a snapshot covers took
-    /// effect when it was accepted, even if its state is still being installed.
+    /// Whether a membership change is committed and not applied.
     fn has_unapplied_change(&self) -> Result<bool, StorageError> {
-        let mut low = self.log.first_index().max(self.log.applied + 1);
+        let mut low = self.log.first_unapplied();
         while low <= self.log.committed {
             let high = self.log.committed + 1;
-            let page = self.log.entries_before(low, high, self.config.message_bytes_max)?;
+            let page = match self.log.entries_before(low, high, self.config.message_bytes_max) {
+                // What was compacted too early can no longer be asked: there may have been one.
+                Err(StorageError::Compacted) => return Ok(true),
+                page => page?,
+            };
             if page.iter().any(|entry| entry.entry_type() == EntryType::EntryConfChange) {
                 return Ok(true);
             }

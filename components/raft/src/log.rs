@@ -44,6 +44,9 @@ pub struct RaftLog<S> {
     pub(crate) applied: Index,
     /// Handed out for applying up to here.
     applying: Index,
+    /// Where the latest snapshot from a leader ends; the state machine has installed it once it has
+    /// applied this.
+    restoring: Index,
     /// What was handed out and is not applied: where each portion ends, and its bytes.
     portions: VecDeque<(Index, u64)>,
     /// The sum over `portions`, bounded by `applying_bytes_max`.
@@ -61,6 +64,7 @@ impl<S: Storage> RaftLog<S> {
         RaftLog {
             applied: config.applied.max(storage.first_index() - 1),
             applying: config.applied.max(storage.first_index() - 1),
+            restoring: 0,
             storage,
             unstable,
             committed,
@@ -250,7 +254,13 @@ impl<S: Storage> RaftLog<S> {
 
     /// Whether a snapshot was received that the state machine has not installed.
     pub(crate) fn is_being_replaced(&self) -> bool {
-        self.unstable.snapshot().is_some() || self.applied + 1 < self.storage.first_index()
+        self.unstable.snapshot().is_some() || self.applied < self.restoring
+    }
+
+    /// Where the entries begin whose membership changes, once committed, are still to be made. Those
+    /// that a snapshot covers took effect when it was accepted.
+    pub(crate) fn first_unapplied(&self) -> Index {
+        self.applied.max(self.restoring) + 1
     }
 
     /// Up to where entries may be handed out for applying now.
@@ -314,6 +324,7 @@ impl<S: Storage> RaftLog<S> {
     /// Replaces the log, and soon the state machine, by a leader's snapshot.
     pub(crate) fn restore(&mut self, snapshot: Snapshot) {
         self.committed = Position::of_snapshot(&snapshot).index;
+        self.restoring = self.committed;
         self.unstable.restore(snapshot);
         // What was handed out before and not applied never will be: the snapshot contains it.
         self.applying = self.applying.min(self.committed);

@@ -16,6 +16,9 @@ use crate::{Index, NodeId, Term};
 /// The log is the interval from [`first_index`](Storage::first_index) to
 /// [`last_index`](Storage::last_index); what came before is compacted into a snapshot. The term of
 /// the entry just before the first one stays known, because the first append of the rest names it.
+///
+/// Compaction must not run ahead of [`on_applied`](crate::RawNode::on_applied): an entry that was not
+/// reported as applied may still be read, to be handed out or to look for a membership change.
 pub trait Storage {
     /// What was saved before the last stop, read once when the node is made.
     fn initial_state(&self) -> Result<(HardState, ConfState), StorageError>;

@@ -86,3 +86,25 @@ fn a_restarted_voter_waits_although_it_does_not_know_its_members() {
     raft.step(ask()).unwrap();
     assert_eq!(raft.take_messages(), [message(3, 2, 2, Body::VoteResponse { granted: true })]);
 }
+
+#[test]
+fn a_change_counts_even_if_the_log_is_compacted_first() {
+    let config = test_config(2, &[1, 2, 3], 10, 1);
+    let mut node = RawNode::new(config, MemoryStorage::new(), quiet()).unwrap();
+    let change = super::add_node(4);
+    let entries = vec![Entry::empty(1, 1), Entry::conf_change(1, 2, &change)];
+    let base = Position::default();
+    node.step(message(1, 2, 1, Body::Append { base, entries, commit: 2 })).unwrap();
+    let ready = node.ready().unwrap();
+    node.storage_mut().append(&ready.entries);
+    node.on_persisted(ready.number).unwrap();
+
+    // Too early, but that must not make the change forgotten.
+    node.storage_mut().compact(2).unwrap();
+    node.campaign().unwrap();
+    assert!(!node.has_ready(), "it would count the votes of the wrong members");
+    assert_eq!(node.apply_conf_change(&change).unwrap().nodes, [1, 2, 3, 4]);
+    node.on_applied(2);
+    node.campaign().unwrap();
+    assert_eq!(node.ready().unwrap().messages_after_persist.len(), 3);
+}
