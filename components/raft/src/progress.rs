@@ -170,9 +170,16 @@ impl Progress {
             ProgressState::Probe { .. } => {
                 // The beginning of the log agrees with every log, unless there is no member behind it.
                 self.needs_snapshot = base_index == 0;
-                let next_index = base_index.min(hint.index + 1);
-                self.next_index = next_index.max(self.match_index + 1);
-                self.probe();
+                let next_index = base_index.min(hint.index + 1).max(self.match_index + 1);
+                if next_index == self.next_index && !self.needs_snapshot {
+                    // It refuses what it once had. The same append at once would only be refused
+                    // again, and so on without end.
+                    mark!("refusal of what was accepted");
+                    self.wait();
+                } else {
+                    self.next_index = next_index;
+                    self.probe();
+                }
             }
             ProgressState::Snapshot { .. } => mark!("refusal while a snapshot is on its way"),
         }

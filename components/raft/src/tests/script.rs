@@ -112,6 +112,7 @@ fn odd_branches_have_their_stories() {
     goes_there("replication/wiped_disk", || {
         mark::hits("heartbeat commits more than the log holds")
     });
+    goes_there("replication/wiped_disk", || mark::hits("refusal of what was accepted"));
     goes_there("snapshots/late", || mark::hits("snapshot older than the commit index"));
     goes_there("snapshots/of_what_the_log_holds", || mark::hits("snapshot of what the log holds"));
     goes_there("snapshots/before_the_member_was_added", || {
