@@ -39,8 +39,9 @@ pub enum Error {
         /// The name of the limit.
         limit: &'static str,
     },
-    /// A message that no correct node sends: it lacks a part, or its parts contradict each other.
-    #[error("malformed message: {0}")]
+    /// A message that no correct node sends, or a membership change that nobody can mean: it lacks a
+    /// part, or its parts contradict each other.
+    #[error("malformed: {0}")]
     Malformed(&'static str),
     /// A well-formed message that cannot be true here, such as an append from a second leader of a
     /// term, or an acknowledgement of entries that were never sent.

@@ -7,7 +7,9 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use prost::Message as _;
-use proto::eraftpb::{ConfChange, ConfState, Entry, EntryType, HardState, Snapshot};
+use proto::eraftpb::{
+    ConfChange, ConfChangeType, ConfState, Entry, EntryType, HardState, Snapshot,
+};
 use slog::Logger;
 
 use crate::error::Result;
@@ -138,10 +140,20 @@ impl<S: Storage> RawNode<S> {
     }
 
     /// Takes in a message from another node. Wishes that only this node's own user may have are
-    /// refused.
+    /// refused, and so is what is not for this node, or pretends to come from it.
     pub fn step(&mut self, message: Message) -> Result<()> {
-        if message.body.is_local() {
+        let Message { from, to, ref body, .. } = message;
+        let own = self.raft.id();
+        if body.is_local() {
             return Err(Error::Malformed("a local message came from another node"));
+        }
+        if to != own {
+            return Err(Error::Impossible { from, why: "it is for another node" });
+        }
+        // A wish may come back: a transfer names the heir as its sender, and one who passed a read on
+        // may have become the leader meanwhile.
+        if from == own && !body.is_wish() {
+            return Err(Error::Impossible { from, why: "this node never sent it" });
         }
         self.raft.step(message)
     }
@@ -158,8 +170,15 @@ impl<S: Storage> RawNode<S> {
         self.raft.propose(EntryType::EntryNormal, data.into())
     }
 
-    /// Proposes to add or remove one member.
+    /// Proposes to add or remove one member. A change that is neither, or of no member, is refused: it
+    /// would be made as something else.
     pub fn propose_conf_change(&mut self, change: &ConfChange) -> Result<Position> {
+        if change.node_id == 0 {
+            return Err(Error::Malformed("a membership change of nobody"));
+        }
+        if ConfChangeType::try_from(change.change_type).is_err() {
+            return Err(Error::Malformed("unknown kind of membership change"));
+        }
         self.raft.propose(EntryType::EntryConfChange, change.encode_to_vec().into())
     }
 

@@ -65,6 +65,9 @@ fn read_body(kind: MessageType, wire: eraftpb::Message) -> Result<Body> {
             require(covered.index > 0 && covered.term > 0, "a snapshot of nothing")?;
             require(covered.index <= NUMBER_MAX, "a number is out of range")?;
             require(covered.term <= wire.term, "a snapshot from a later term")?;
+            let conf_state = snapshot.metadata.as_ref().and_then(|m| m.conf_state.as_ref());
+            let has_nobody = conf_state.is_some_and(|conf_state| conf_state.nodes.contains(&0));
+            require(!has_nobody, "a member without number")?;
             Body::Snapshot { snapshot: Box::new(snapshot) }
         }
         MessageType::MsgHeartbeat => Body::Heartbeat { commit, round: read_round(&context)? },

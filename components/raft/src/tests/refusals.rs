@@ -34,6 +34,30 @@ fn local_messages_from_the_network_are_refused() {
 }
 
 #[test]
+fn messages_for_others_and_from_oneself_are_refused() {
+    let config = test_config(1, &[1, 2, 3], 10, 1);
+    let mut node = RawNode::new(config, MemoryStorage::new(), quiet()).unwrap();
+    for (from, to) in [(3, 2), (1, 1), (1, 2)] {
+        let refused = node.step(message(from, to, 7, heartbeat(0)));
+        assert!(matches!(refused, Err(Error::Impossible { .. })), "{from} to {to}: {refused:?}");
+    }
+    assert_eq!(node.raft().term(), 0, "they have not even shown their term");
+    assert!(!node.has_ready());
+}
+
+#[test]
+fn a_membership_change_that_nobody_can_mean_is_refused() {
+    let config = test_config(1, &[1], 10, 1);
+    let mut node = RawNode::new(config, MemoryStorage::new(), quiet()).unwrap();
+    node.campaign().unwrap();
+    for change in [remove_node(0), ConfChange { change_type: 7, ..add_node(2) }] {
+        let refused = node.propose_conf_change(&change);
+        assert!(matches!(refused, Err(Error::Malformed(_))), "{refused:?}");
+    }
+    assert_eq!(node.raft().log().last_index(), 1, "only the empty entry of the term");
+}
+
+#[test]
 fn a_log_that_ends_before_its_commit_index_is_refused() {
     let mut storage = storage_with(&[1, 1]);
     storage.set_hard_state(HardState { term: 1, vote: 0, commit: 3 });

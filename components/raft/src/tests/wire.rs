@@ -80,7 +80,7 @@ fn what_no_correct_node_sends_is_refused() {
     let taken = Box::new(snapshot(7, 2, &[1, 2]));
     let taken = eraftpb::Message::from(message(1, 2, 3, Body::Snapshot { snapshot: taken }));
     let huge = u64::MAX / 2;
-    let table: [(&eraftpb::Message, Spoil, &str); 18] = [
+    let table: [(&eraftpb::Message, Spoil, &str); 19] = [
         (&append, |m| m.from = 0, "no sender"),
         (&append, |m| m.to = 0, "no receiver"),
         (&append, |m| m.to = 1, "a message to oneself"),
@@ -111,6 +111,7 @@ fn what_no_correct_node_sends_is_refused() {
         (&taken, |m| m.snapshot = None, "a snapshot without snapshot"),
         (&taken, |m| m.snapshot = Some(Snapshot::default()), "a snapshot of nothing"),
         (&taken, |m| m.term = 1, "a snapshot from a later term"),
+        (&taken, |m| m.snapshot = Some(snapshot(7, 2, &[1, 0])), "a member without number"),
     ];
     for (good, spoil, want) in table {
         let mut wire = good.clone();
