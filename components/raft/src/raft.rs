@@ -251,7 +251,11 @@ impl<S: Storage> Raft<S> {
             self.plead(self.core.term + 1, &Body::RequestPreVote { last });
         } else {
             self.become_candidate();
-            self.plead(self.core.term, &Body::RequestVote { last, force: forced });
+            // Where nobody makes promises there is none to override.
+            let config = &self.core.config;
+            let has_promises = config.check_quorum || config.restart_wait_ticks > 0;
+            let force = forced && has_promises;
+            self.plead(self.core.term, &Body::RequestVote { last, force });
         }
         // A group of one needs nobody else.
         self.tally()

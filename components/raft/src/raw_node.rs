@@ -17,6 +17,7 @@ use crate::message::{Body, Message, Position};
 use crate::raft::{Raft, Role};
 use crate::status::{SoftState, Status};
 use crate::storage::Storage;
+use crate::wire::CONTEXT_BYTES_MAX;
 use crate::{Config, Error, Index, NodeId, Term};
 
 /// Everything that a node wants done, collected since the last time it was asked.
@@ -198,9 +199,14 @@ impl<S: Storage> RawNode<S> {
     }
 
     /// Asks for an index at which a read is linearizable; it comes in [`Ready::read_states`]. If the
-    /// leadership changes first it never comes, and must be asked for again.
+    /// leadership changes first it never comes, and must be asked for again. The context has at most
+    /// [`CONTEXT_BYTES_MAX`] bytes.
     pub fn read_index(&mut self, context: impl Into<Bytes>) -> Result<()> {
-        self.wish(Body::ReadIndex { context: context.into() })
+        let context = context.into();
+        if context.len() > CONTEXT_BYTES_MAX {
+            return Err(Error::Malformed("a context that is too long"));
+        }
+        self.wish(Body::ReadIndex { context })
     }
 
     fn wish(&mut self, body: Body) -> Result<()> {

@@ -15,6 +15,10 @@ use crate::message::{Body, Message, Position};
 /// a group would get there in two hundred thousand years.
 const NUMBER_MAX: u64 = u64::MAX / 4;
 
+/// The context of a read is a name for it, kept by the leader until the read is confirmed. With the
+/// limit on waiting reads this bounds what others can make a leader keep.
+pub const CONTEXT_BYTES_MAX: usize = 64;
+
 impl TryFrom<eraftpb::Message> for Message {
     type Error = Error;
 
@@ -39,6 +43,7 @@ fn read_body(kind: MessageType, wire: eraftpb::Message) -> Result<Body> {
     let eraftpb::Message { index, log_term, commit, context, .. } = wire;
     let position = Position { term: log_term, index };
     let granted = !wire.reject;
+    require(context.len() <= CONTEXT_BYTES_MAX, "a context that is too long")?;
     Ok(match kind {
         MessageType::MsgHup | MessageType::MsgBeat | MessageType::MsgPropose => {
             return Err(Error::Malformed("a local message came from another node"));

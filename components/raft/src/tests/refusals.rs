@@ -58,6 +58,15 @@ fn a_membership_change_that_nobody_can_mean_is_refused() {
 }
 
 #[test]
+fn a_read_whose_context_would_not_travel_is_refused() {
+    let mut node =
+        RawNode::new(test_config(1, &[1], 10, 1), MemoryStorage::new(), quiet()).unwrap();
+    node.campaign().unwrap();
+    assert!(matches!(node.read_index(vec![7; 65]), Err(Error::Malformed(_))));
+    assert!(node.read_index(vec![7; 64]).is_ok());
+}
+
+#[test]
 fn a_log_that_ends_before_its_commit_index_is_refused() {
     let mut storage = storage_with(&[1, 1]);
     storage.set_hard_state(HardState { term: 1, vote: 0, commit: 3 });

@@ -79,8 +79,11 @@ fn what_no_correct_node_sends_is_refused() {
         eraftpb::Message::from(message(1, 2, 3, Body::Heartbeat { commit: 1, round: 1 }));
     let taken = Box::new(snapshot(7, 2, &[1, 2]));
     let taken = eraftpb::Message::from(message(1, 2, 3, Body::Snapshot { snapshot: taken }));
+    let read = Body::ReadIndex { context: vec![7; 64].into() };
+    let read = eraftpb::Message::from(message(1, 2, 0, read));
     let huge = u64::MAX / 2;
-    let table: [(&eraftpb::Message, Spoil, &str); 19] = [
+    let table: [(&eraftpb::Message, Spoil, &str); 20] = [
+        (&read, |m| m.context = vec![7; 65].into(), "a context that is too long"),
         (&append, |m| m.from = 0, "no sender"),
         (&append, |m| m.to = 0, "no receiver"),
         (&append, |m| m.to = 1, "a message to oneself"),
