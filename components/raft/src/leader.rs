@@ -256,10 +256,10 @@ impl Leader {
         base_index: Index,
         hint: Position,
     ) -> Result<()> {
+        let Some(progress) = self.follower(core.id, from) else { return Ok(()) };
         // The follower looked for a place with a term that this log may have there; now this log
         // looks for one with a term that the follower's may have (paper, end of section 5.3).
         let hint = core.log.last_position_with_term_at_most(hint.index, hint.term)?;
-        let Some(progress) = self.follower(core.id, from) else { return Ok(()) };
         progress.refused(base_index, hint);
         self.is_dirty = true;
         Ok(())

@@ -1,5 +1,7 @@
 //! Limits: what a node holds in memory, hands out, and reads back, is bounded.
 
+use std::cell::Cell;
+
 use super::*;
 use crate::progress::ProgressState;
 use crate::unstable::ENTRY_OVERHEAD;
@@ -166,10 +168,17 @@ fn what_is_no_longer_in_memory_is_read_from_the_storage() {
     assert_eq!(third.last_index(), 12);
 }
 
-/// A storage that builds snapshots slowly, or whose disk fails.
+/// A storage that builds snapshots slowly, or whose disk fails, and that counts what it is asked.
 struct Moody {
     inner: MemoryStorage,
     fails: bool,
+    terms_asked: Cell<u32>,
+}
+
+impl Moody {
+    fn new(inner: MemoryStorage, fails: bool) -> Self {
+        Moody { inner, fails, terms_asked: Cell::new(0) }
+    }
 }
 
 impl Storage for Moody {
@@ -186,6 +195,7 @@ impl Storage for Moody {
     }
 
     fn term(&self, index: Index) -> Result<Term, StorageError> {
+        self.terms_asked.update(|asked| asked + 1);
         if self.fails {
             Err(StorageError::Failed("disk on fire".into()))
         } else {
@@ -207,7 +217,7 @@ fn a_snapshot_that_takes_its_time_is_asked_for_again_at_each_sign_of_life() {
     let mut inner = storage_with(&[1, 1, 1]);
     inner.compact(3).unwrap();
     let config = test_config(1, &[1, 2], 10, 1);
-    let mut raft = Raft::new(config, Moody { inner, fails: false }, quiet()).unwrap();
+    let mut raft = Raft::new(config, Moody::new(inner, false), quiet()).unwrap();
     raft.become_candidate();
     raft.become_leader();
     raft.take_messages();
@@ -224,7 +234,48 @@ fn a_snapshot_that_takes_its_time_is_asked_for_again_at_each_sign_of_life() {
 fn a_failed_disk_is_reported_to_the_driver() {
     let inner = storage_with(&[1, 1, 1]);
     let config = test_config(1, &[1, 2], 10, 1);
-    let mut raft = Raft::new(config, Moody { inner, fails: true }, quiet()).unwrap();
+    let mut raft = Raft::new(config, Moody::new(inner, true), quiet()).unwrap();
     let refused = raft.step(message(2, 1, 2, append(3, 1, &[], 0)));
     assert!(matches!(refused, Err(crate::Error::Storage(StorageError::Failed(_)))));
+}
+
+#[test]
+fn where_two_logs_may_agree_is_found_in_a_few_reads() {
+    let terms: Vec<Term> = (0..100_000).map(|n| if n < 10 { 1 } else { 5 }).collect();
+    let config = test_config(1, &[1, 2], 10, 1);
+    let storage = Moody::new(storage_with(&terms), false);
+    let raft = Raft::new(config, storage, quiet()).unwrap();
+    let found = raft.log().last_position_with_term_at_most(100_000, 4).unwrap();
+    assert_eq!(found, Position { term: 1, index: 10 });
+    let asked = raft.log().storage.terms_asked.get();
+    assert!(asked < 30, "{asked} reads");
+}
+
+#[test]
+fn where_two_logs_may_agree_is_where_a_walk_would_find_it() {
+    let mut rng = runtime::Rng::new(3);
+    for _ in 0..200 {
+        let mut term = 1;
+        let terms: Vec<Term> = (0..=rng.below(12))
+            .map(|_| {
+                term += rng.below(3);
+                term
+            })
+            .collect();
+        let last = terms.len() as Index;
+        let mut storage = storage_with(&terms);
+        let compacted = rng.below(last + 1);
+        if compacted > 0 {
+            storage.compact(compacted).unwrap();
+        }
+        let log = raft_over(storage, 1, &[1, 2], 10, 1).core.log;
+        for (index, term) in (0..=last + 2).flat_map(|index| (0..20).map(move |t| (index, t))) {
+            let mut walk = index.min(last);
+            while walk > 0 && log.term(walk).is_ok_and(|found| found > term) {
+                walk -= 1;
+            }
+            let want = Position { term: log.term(walk).unwrap_or(0), index: walk };
+            assert_eq!(log.last_position_with_term_at_most(index, term).unwrap(), want);
+        }
+    }
 }
