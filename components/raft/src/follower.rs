@@ -31,7 +31,8 @@ impl Follower {
 
     /// Time passes without a word from the leader.
     pub(crate) fn tick(&mut self) -> Next {
-        self.silent_ticks += 1;
+        // A node that nobody talks to for years must not take the overflow for a word just heard.
+        self.silent_ticks = self.silent_ticks.saturating_add(1);
         self.waited_ticks += 1;
         if self.waited_ticks >= self.timeout {
             Next::Campaign(Campaign::Timeout)
@@ -195,4 +196,17 @@ pub(crate) fn restore(
     let match_index = core.log.committed;
     core.send(leader, Body::AppendAccept { match_index });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silence_does_not_wrap_around_into_a_promise() {
+        let mut follower = Follower::new(Some(2), 10);
+        follower.silent_ticks = u32::MAX;
+        follower.tick();
+        assert_eq!(follower.promised_ticks(10), 0);
+    }
 }

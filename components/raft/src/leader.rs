@@ -430,9 +430,11 @@ impl Leader {
         self.is_dirty = true;
     }
 
-    /// Entries of this many bytes were handed out for applying.
-    pub(crate) fn handed_out(&mut self, bytes: u64) {
-        self.pending_bytes = self.pending_bytes.saturating_sub(bytes);
+    /// These entries were handed out for applying. What is from before this leader's first proposal was
+    /// not proposed here, so it makes no room.
+    pub(crate) fn handed_out(&mut self, entries: &[Entry]) {
+        let own = entries.iter().filter(|entry| entry.index > self.term_start);
+        self.pending_bytes = self.pending_bytes.saturating_sub(own.map(entry_bytes).sum());
     }
 
     /// The transport could not reach `id`.

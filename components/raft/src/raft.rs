@@ -13,7 +13,6 @@ use crate::leader::Leader;
 use crate::log::RaftLog;
 use crate::message::{Body, Message, Position};
 use crate::storage::Storage;
-use crate::unstable::entry_bytes;
 use crate::{Config, Error, Index, NodeId, Term};
 
 /// A node: what it keeps in every role, and the role it has.
@@ -353,7 +352,7 @@ impl<S: Storage> Raft<S> {
     pub(crate) fn hand_out_committed(&mut self) -> Result<Vec<Entry>> {
         let entries = self.core.log.hand_out_committed()?;
         if let Role::Leader(leader) = &mut self.role {
-            leader.handed_out(entries.iter().map(entry_bytes).sum());
+            leader.handed_out(&entries);
         }
         Ok(entries)
     }

@@ -29,7 +29,8 @@ use crate::{Config, Error, Index, NodeId, Term};
 /// 2. Write `snapshot`, then `entries` (which replace whatever the log has from the first of them on),
 ///    and `hard_state`, in one step that a crash does not divide. If `must_sync`, make sure that it
 ///    is really on disk.
-/// 3. Only then send `messages_after_persist`. They are promises that the written state keeps.
+/// 3. Only then send `messages_after_persist`. They are promises that the written state keeps: this
+///    Ready's and that of every earlier one, even if this one has nothing to write itself.
 /// 4. Apply `snapshot`, then `committed_entries`, to the state machine.
 /// 5. Report: [`RawNode::advance`] once all is done, or step by step with [`RawNode::on_persisted`]
 ///    and [`RawNode::on_applied`].

@@ -279,3 +279,21 @@ fn where_two_logs_may_agree_is_where_a_walk_would_find_it() {
         }
     }
 }
+
+#[test]
+fn what_an_earlier_leader_proposed_makes_no_room_for_proposals() {
+    let config = Config { pending_bytes_max: 100, ..test_config(1, &[1, 2, 3], 10, 1) };
+    let mut raft = Raft::new(config, storage_with(&[1, 1]), quiet()).unwrap();
+    raft.core.enter_term(1);
+    raft.lead();
+    raft.propose(EntryType::EntryNormal, "a".into()).unwrap();
+    raft.step(message(2, 1, 2, Body::AppendAccept { match_index: 3 })).unwrap();
+    // What is on disk comes first, then what is in memory.
+    let sizes = [(); 3].map(|()| raft.hand_out_committed().unwrap().len());
+    assert_eq!(sizes, [2, 1, 0], "all but the proposal");
+    let refused = raft.propose(EntryType::EntryNormal, "b".into());
+    assert!(matches!(refused, Err(crate::Error::Busy { .. })), "{refused:?}");
+    raft.step(message(2, 1, 2, Body::AppendAccept { match_index: 4 })).unwrap();
+    assert_eq!(raft.hand_out_committed().unwrap().len(), 1);
+    raft.propose(EntryType::EntryNormal, "b".into()).unwrap();
+}
