@@ -94,10 +94,10 @@ impl World {
     }
 
     pub(crate) fn crash_somebody(&mut self) -> Verdict {
-        match self.some_machine(Machine::is_up) {
-            Some(place) => self.crash(place),
-            None => Ok(()),
-        }
+        let Some(place) = self.some_machine(Machine::is_up) else { return Ok(()) };
+        self.crash(place)?;
+        // Some are back before anybody has noticed.
+        if self.rng.chance(1, 2) { self.start(place) } else { Ok(()) }
     }
 
     /// A machine loses power: of its unfinished writes the first few made it, and of what nobody

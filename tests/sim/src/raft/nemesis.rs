@@ -14,6 +14,8 @@ enum Disturbance {
     Split { is_one_way: bool },
     /// One machine is cut off; or it cannot be heard; or it hears nothing.
     Isolate { cuts_out: bool, cuts_in: bool },
+    /// A leader and one other machine hear nothing of each other, and everything of the rest.
+    Estrange,
     /// Single links are cut, one way each: two that cannot hear each other may both hear a third one.
     Bridge,
     /// The links of this machine stop, and what is on them waits.
@@ -42,6 +44,7 @@ impl World {
             Disturbance::Heal => self.network.heal(),
             Disturbance::Split { is_one_way } => self.split(is_one_way),
             Disturbance::Isolate { cuts_out, cuts_in } => self.isolate(cuts_out, cuts_in),
+            Disturbance::Estrange => self.estrange(),
             Disturbance::Bridge => self.cut_links(),
             Disturbance::Clog { machine } => self.network.set_clogged(machine, true),
             Disturbance::Unclog { machine } => self.network.set_clogged(machine, false),
@@ -49,7 +52,7 @@ impl World {
     }
 
     fn plan(&mut self) {
-        let plan = match self.rng.below(6) {
+        let plan = match self.rng.below(8) {
             0 => vec![Disturbance::Split { is_one_way: false }, Disturbance::Heal],
             1 => vec![Disturbance::Split { is_one_way: true }, Disturbance::Heal],
             2 => vec![Disturbance::Isolate { cuts_out: true, cuts_in: true }, Disturbance::Heal],
@@ -59,6 +62,8 @@ impl World {
                 vec![cut, Disturbance::Heal]
             }
             4 => vec![Disturbance::Bridge, Disturbance::Heal],
+            // The one who misses the leader campaigns, and those who hear both must decide.
+            5 | 6 => vec![Disturbance::Estrange, Disturbance::Heal],
             // One machine after the other stops, and then they go on in another order: what was said
             // in between arrives late, and in waves.
             _ => {
@@ -83,6 +88,15 @@ impl World {
                 let crosses = sides[from] != sides[to];
                 self.network.set_cut(from, to, crosses && !(is_one_way && sides[from]));
             }
+        }
+    }
+
+    fn estrange(&mut self) {
+        let Some(leader) = self.some_machine(super::machine::Machine::leads) else { return };
+        let other = self.some_machine(|machine| machine.is_up() && !machine.leads());
+        if let Some(other) = other {
+            self.network.set_cut(leader, other, true);
+            self.network.set_cut(other, leader, true);
         }
     }
 
