@@ -25,7 +25,8 @@
 //!
 //! What the original has no words for is either a package of its own (`tinykvext`) or has a number
 //! from 100 on, and is absent unless the option that needs it is on. With everything off, a
-//! cluster speaks exactly the original's protocol.
+//! cluster speaks exactly the original's protocol, but for the hint in a refusal, which who does not
+//! know it reads past.
 //!
 //! # Conventions
 //!
