@@ -85,6 +85,11 @@ impl Error {
         Error::Io { path: path.to_owned(), doing, source }
     }
 
+    /// Something stands where something new was to be written.
+    pub(crate) fn exists(path: &Path) -> Self {
+        Error::invalid(format!("{} exists already", path.display()))
+    }
+
     pub(crate) fn invalid(reason: impl Into<String>) -> Self {
         Error::Invalid { reason: reason.into() }
     }

@@ -155,9 +155,9 @@ impl Engine for Memory {
 }
 
 /// Creates a directory that must not exist yet.
-pub(crate) fn create_new_dir(dir: &Path) -> Result<()> {
+fn create_new_dir(dir: &Path) -> Result<()> {
     if dir.exists() {
-        return Err(Error::invalid(format!("{} exists already", dir.display())));
+        return Err(Error::exists(dir));
     }
     std::fs::create_dir_all(dir).map_err(|source| Error::io(dir, "creating the directory", source))
 }

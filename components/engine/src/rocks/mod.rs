@@ -209,7 +209,7 @@ impl Engine for Rocks {
     fn checkpoint(&self, dir: &Path) -> Result<()> {
         self.poison.check()?;
         if dir.exists() {
-            return Err(Error::invalid(format!("{} exists already", dir.display())));
+            return Err(Error::exists(dir));
         }
         Checkpoint::new(self.db())
             .and_then(|checkpoint| checkpoint.create_checkpoint(dir))

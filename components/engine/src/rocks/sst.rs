@@ -29,7 +29,7 @@ pub(super) struct RocksSstWriter {
 impl RocksSstWriter {
     pub(super) fn create(path: &Path) -> Result<Self> {
         if path.exists() {
-            return Err(Error::invalid(format!("{} exists already", path.display())));
+            return Err(Error::exists(path));
         }
         let writer = OwnedWriter::try_new(options::sorted_file(), |options| {
             let writer = SstFileWriter::create(options);
