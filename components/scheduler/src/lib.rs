@@ -1,0 +1,1 @@
+//! Who should be where: the scheduler of a TinyKV cluster.
