@@ -1,0 +1,3 @@
+//! Many Raft groups on one node's disks.
+
+pub mod snapshot;
