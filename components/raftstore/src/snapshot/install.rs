@@ -1,0 +1,43 @@
+//! Making a received snapshot part of the data.
+
+use engine::Engine;
+use proto::raft_serverpb::RaftSnapshotData;
+
+use super::error::Result;
+use super::key::{Phase, Side, SnapId, SnapKey};
+use super::manager::{Hold, SnapManager};
+use super::meta::Manifest;
+
+/// Checks every byte of the received snapshot `key`, which must be the one that `data` announces.
+pub fn verify(manager: &SnapManager, key: SnapKey, data: &RaftSnapshotData) -> Result<()> {
+    verified(manager, key, data).map(drop)
+}
+
+/// Checks the received snapshot `key` once more, and makes its keys part of the data of `engine`.
+///
+/// The range should be empty: the snapshot's keys are added to what is there. The engine takes second
+/// links to the files, so that after a failure or a crash at any point all of it can be repeated from
+/// the start. The files stay until they are deleted, which is the last step of an install.
+pub fn ingest(
+    engine: &dyn Engine,
+    manager: &SnapManager,
+    key: SnapKey,
+    data: &RaftSnapshotData,
+) -> Result<()> {
+    let hold = verified(manager, key, data)?;
+    for file in hold.manifest().files().iter().filter(|file| file.size > 0) {
+        let name = hold.name(file.cf);
+        let link = name.in_phase(Phase::Ingest);
+        // An attempt that failed may have left it.
+        hold.folder().remove(link)?;
+        engine.ingest(file.cf, &[hold.folder().link(name, link)?])?;
+    }
+    Ok(())
+}
+
+fn verified(manager: &SnapManager, key: SnapKey, data: &RaftSnapshotData) -> Result<Hold> {
+    let announced = Manifest::announced(key, data)?;
+    let hold = manager.hold_exactly(SnapId { key, side: Side::Received }, &announced)?;
+    hold.check()?;
+    Ok(hold)
+}
