@@ -69,9 +69,11 @@ impl Outgoing {
         let path = self.hold.folder().path(self.hold.name(open.meta.cf));
         let length = usize::try_from(open.left).unwrap_or(usize::MAX).min(self.chunk_bytes_max);
         let mut chunk = vec![0; length];
-        open.file.read_exact(&mut chunk).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => Error::damaged(&path, "it became shorter"),
-            _ => Error::io(&path, "reading a snapshot file", error),
+        open.file.read_exact(&mut chunk).map_err(|source| {
+            if source.kind() == io::ErrorKind::UnexpectedEof {
+                return Error::damaged(&path, "it became shorter");
+            }
+            Error::io(&path, "reading a snapshot file", source)
         })?;
         open.checksum.update(&chunk);
         open.left -= length as u64;
@@ -152,12 +154,8 @@ impl Incoming {
         let id = SnapId { key, side: Side::Received };
         match manager.hold_exactly(id, &manifest).and_then(|hold| hold.check()) {
             Ok(()) => return Ok(None),
-            // A damaged one went away with the hold, unless there are other users.
-            Err(Error::Damaged { .. }) => {}
-            Err(Error::Missing { .. }) if manager.exists(key, id.side) => {
-                manager.delete(key, id.side)?;
-            }
-            Err(Error::Missing { .. }) => {}
+            // A damaged one goes away with its last user; another one of this name is in the way.
+            Err(Error::Damaged { .. } | Error::Missing { .. }) => manager.delete(key, id.side)?,
             Err(error) => return Err(error),
         }
         let writing = manager.write(id, manifest.bytes())?;

@@ -98,9 +98,11 @@ impl Folder {
     /// Opens a file, and answers how long it is. One that is not there is damage, not a failure.
     pub(super) fn open_file(&self, name: FileName) -> Result<(File, u64)> {
         let path = self.path(name);
-        let fail = |source: io::Error| match source.kind() {
-            io::ErrorKind::NotFound => Error::damaged(&path, "it is missing"),
-            _ => Error::io(&path, "opening a snapshot file", source),
+        let fail = |source: io::Error| {
+            if source.kind() == io::ErrorKind::NotFound {
+                return Error::damaged(&path, "it is missing");
+            }
+            Error::io(&path, "opening a snapshot file", source)
         };
         let file = File::open(&path).map_err(fail)?;
         let size = file.metadata().map_err(fail)?.len();

@@ -99,7 +99,7 @@ impl SnapManager {
         if self.registry().begin_remove(id)? { self.remove(id) } else { Ok(()) }
     }
 
-    /// Deletes what nobody has used for longer than [`Limits::age_max`], and answers how many that
+    /// Deletes what nobody has used for longer than [`Limits::age`], and answers how many that
     /// were. The age counts from the first call that found a snapshot idle: a snapshot that outlived a
     /// restart begins anew, because clocks of two runs cannot be compared.
     pub fn gc(&self, now: Instant) -> Result<usize> {
@@ -149,7 +149,7 @@ impl SnapManager {
 
     /// Refuses a snapshot that would not fit into an empty folder: it could wait for ever.
     pub(super) fn check_fits(&self, manifest: &Manifest) -> Result<()> {
-        let limit = self.registry().limits.space_bytes_max;
+        let limit = self.registry().limits.space_bytes;
         if manifest.bytes() > limit {
             let bytes = manifest.bytes();
             let why = format!("{bytes} bytes where all snapshots together may have {limit}");

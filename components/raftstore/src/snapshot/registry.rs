@@ -27,19 +27,19 @@ use super::meta::Manifest;
 /// How many snapshots there may be, whatever their size: empty ones take names and memory as well.
 pub(super) const SNAPSHOTS_MAX: usize = 4096;
 
-/// How much snapshots may take of the store.
+/// The most that snapshots may take of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The bytes of all files together. What would pass it has to wait.
-    pub space_bytes_max: u64,
+    pub space_bytes: u64,
     /// How many are built at a time.
-    pub builds_max: u32,
+    pub builds: u32,
     /// How many are sent at a time; one that goes to two stores counts twice.
-    pub sends_max: u32,
+    pub sends: u32,
     /// How many are received at a time.
-    pub receives_max: u32,
+    pub receives: u32,
     /// How long one that nobody uses is kept.
-    pub age_max: Duration,
+    pub age: Duration,
 }
 
 /// How far a snapshot is.
@@ -133,9 +133,9 @@ impl Registry {
             return Err(busy("the same one is in use"));
         }
         let (stage, limit, reason) = match id.side {
-            Side::Built => (Stage::Building, self.limits.builds_max, "too many are being built"),
+            Side::Built => (Stage::Building, self.limits.builds, "too many are being built"),
             Side::Received => {
-                (Stage::Receiving, self.limits.receives_max, "too many are being received")
+                (Stage::Receiving, self.limits.receives, "too many are being received")
             }
         };
         let running = self.list().filter(|&(_, other)| other == stage).count();
@@ -187,8 +187,8 @@ impl Registry {
             State::Writing | State::Removing => 0,
         };
         let built = self.entries.iter().filter(|(id, _)| id.side == Side::Built);
-        let sends: u64 = built.map(|(_, entry)| users(entry)).sum();
-        if sends >= u64::from(self.limits.sends_max) {
+        let running: u64 = built.map(|(_, entry)| users(entry)).sum();
+        if running >= u64::from(self.limits.sends) {
             return Err(busy("too many are being sent"));
         }
         Ok(())
@@ -235,7 +235,7 @@ impl Registry {
 
     /// Takes away what nobody has used for too long, as [`Registry::begin_remove`] does.
     pub(super) fn begin_remove_old(&mut self, now: Instant) -> Vec<SnapId> {
-        let age_max = self.limits.age_max;
+        let age_max = self.limits.age;
         let mut old = Vec::new();
         for (&id, entry) in &mut self.entries {
             let State::Complete(complete) = &mut entry.state else { continue };
@@ -264,7 +264,7 @@ impl Registry {
 
     fn check_room(&self, before: u64, after: u64) -> Result<()> {
         let others = self.bytes() - before;
-        if after > before && others.saturating_add(after) > self.limits.space_bytes_max {
+        if after > before && others.saturating_add(after) > self.limits.space_bytes {
             return Err(busy("their space is used up"));
         }
         Ok(())
