@@ -117,11 +117,7 @@ impl SnapManager {
 
     /// The same, for this very snapshot and not another of the same name.
     pub(super) fn hold_exactly(&self, id: SnapId, announced: &Manifest) -> Result<Hold> {
-        let hold = self.hold(id)?;
-        if *hold.manifest != *announced {
-            return Err(Error::Missing { id });
-        }
-        Ok(hold)
+        self.hold(id)?.exactly(announced)
     }
 
     /// The same, as one of the snapshots that are being sent, which are limited.
@@ -130,12 +126,9 @@ impl SnapManager {
         let mut registry = self.registry();
         registry.check_sends()?;
         let manifest = registry.begin_read(id)?;
+        // The guard takes the lock itself when it is dropped.
         drop(registry);
-        let hold = Hold { manager: self.clone(), id, manifest };
-        if *hold.manifest != *announced {
-            return Err(Error::Missing { id });
-        }
-        Ok(hold)
+        Hold { manager: self.clone(), id, manifest }.exactly(announced)
     }
 
     /// Begins a snapshot that will take about `bytes`.
@@ -186,6 +179,11 @@ impl Hold {
     /// Which files it has.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// The same use, if it is of the snapshot that was announced.
+    fn exactly(self, announced: &Manifest) -> Result<Self> {
+        if *self.manifest == *announced { Ok(self) } else { Err(Error::Missing { id: self.id }) }
     }
 
     /// Compares every file with the list, to its last byte. A damaged snapshot is condemned: nobody

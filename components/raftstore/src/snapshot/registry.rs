@@ -264,7 +264,8 @@ impl Registry {
 
     fn check_room(&self, before: u64, after: u64) -> Result<()> {
         let others = self.bytes() - before;
-        if after > before && others.saturating_add(after) > self.limits.space_bytes {
+        let fits = others.checked_add(after).is_some_and(|all| all <= self.limits.space_bytes);
+        if after > before && !fits {
             return Err(busy("their space is used up"));
         }
         Ok(())
