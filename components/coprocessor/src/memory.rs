@@ -1,0 +1,31 @@
+//! How much a request may keep in memory.
+
+use crate::error::{Error, Result};
+
+/// Counts the bytes of answers, groups, samples and sort keys of one request.
+#[derive(Debug)]
+pub struct Memory {
+    used: usize,
+    limit: usize,
+}
+
+impl Memory {
+    /// Nothing is used yet.
+    pub fn new(limit: usize) -> Self {
+        Memory { used: 0, limit }
+    }
+
+    /// Counts bytes that will be kept, unless that would be too many.
+    pub fn take(&mut self, bytes: usize) -> Result<()> {
+        self.used = self.used.saturating_add(bytes);
+        if self.used > self.limit {
+            return Err(Error::TooLarge { limit: self.limit });
+        }
+        Ok(())
+    }
+
+    /// Counts bytes that are not kept any more.
+    pub fn give_back(&mut self, bytes: usize) {
+        self.used = self.used.saturating_sub(bytes);
+    }
+}
