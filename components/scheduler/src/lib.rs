@@ -3,7 +3,9 @@
 pub mod cluster;
 pub mod core;
 pub mod error;
+pub mod failure;
 pub mod id;
+pub mod meta;
 mod mutant;
 pub mod schedule;
 pub mod tso;

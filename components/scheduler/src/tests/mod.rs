@@ -5,3 +5,4 @@ mod operators;
 mod project3c;
 mod regions;
 mod schedulers;
+mod space;
