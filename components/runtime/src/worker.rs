@@ -74,8 +74,10 @@ pub struct Tasks<T> {
 /// would be waited for. So whoever drops the queue empties it, and as a task may arrive during
 /// that, so does a sender that finds the queue closed *after* it has sent. One of the two comes
 /// second and finds the task.
+///
+/// Loops that take from several queues hold it themselves; a [`Worker`] does it for everybody else.
 #[derive(Debug)]
-struct Queue<T> {
+pub struct Queue<T> {
     receiver: Receiver<T>,
     is_closed: Arc<AtomicBool>,
 }
@@ -87,7 +89,31 @@ impl<T> Drop for Queue<T> {
     }
 }
 
-fn queue<T>(capacity: usize, is_stepped: bool) -> (Tasks<T>, Queue<T>) {
+impl<T> Queue<T> {
+    /// A task that waits, if one does.
+    pub fn try_take(&self) -> Option<T> {
+        self.receiver.try_recv().ok()
+    }
+
+    /// How many tasks wait.
+    pub fn len(&self) -> usize {
+        self.receiver.len()
+    }
+
+    /// Whether no task waits.
+    pub fn is_empty(&self) -> bool {
+        self.receiver.is_empty()
+    }
+
+    /// The channel below, to wait for several at once.
+    pub fn receiver(&self) -> &Receiver<T> {
+        &self.receiver
+    }
+}
+
+/// Both ends of a queue in which at most `capacity` tasks wait. `is_stepped` says that tasks are taken
+/// by hand and not by a thread, so that nobody may wait for room.
+pub fn queue<T>(capacity: usize, is_stepped: bool) -> (Tasks<T>, Queue<T>) {
     assert!(capacity > 0, "a queue without room refuses everything");
     let (sender, receiver) = bounded(capacity);
     let is_closed = Arc::new(AtomicBool::new(false));

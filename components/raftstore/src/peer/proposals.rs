@@ -1,0 +1,69 @@
+//! Who waits for which entry.
+
+use std::collections::VecDeque;
+
+use runtime::reply::Reply;
+
+use crate::message::Answer;
+use crate::mutant;
+
+/// A command in the log, and whoever waits for it.
+#[derive(Debug)]
+struct Proposal {
+    index: u64,
+    term: u64,
+    reply: Reply<Answer>,
+}
+
+/// The commands that this peer has proposed and that are not applied yet, in the order of the log.
+///
+/// A place in the log is named by index *and* term: the same index may come out with another
+/// leader's command. Replies that are dropped say that nothing is known.
+#[derive(Debug, Default)]
+pub(crate) struct Proposals(VecDeque<Proposal>);
+
+impl Proposals {
+    /// Remembers who waits for the entry at a place.
+    pub(crate) fn push(&mut self, index: u64, term: u64, reply: Reply<Answer>) {
+        self.forget_from(index);
+        self.0.push_back(Proposal { index, term, reply });
+    }
+
+    /// The replies to entries up to a place, each with its index and term. Those whose entry was replaced
+    /// by another leader's are answered as stale.
+    pub(crate) fn take_through(
+        &mut self,
+        entries: &[proto::eraftpb::Entry],
+    ) -> Vec<(u64, u64, Reply<Answer>)> {
+        let mut taken = Vec::new();
+        let mut entries = entries.iter().peekable();
+        let Some(last) = entries.clone().next_back().map(|entry| entry.index) else { return taken };
+        while let Some(proposal) = self.0.pop_front_if(|proposal| proposal.index <= last) {
+            let Proposal { index, term, reply } = proposal;
+            while entries.next_if(|entry| entry.index < index).is_some() {}
+            let is_there = |entry: &&proto::eraftpb::Entry| {
+                entry.index == index && (entry.term == term || mutant::on(17))
+            };
+            if entries.peek().is_some_and(is_there) {
+                taken.push((index, term, reply));
+            } else {
+                runtime::mark!("a proposal that another leader's entry replaced");
+            }
+        }
+        taken
+    }
+
+    /// A snapshot covers the log up to here: what became of the commands in it is not known.
+    pub(crate) fn forget_through(&mut self, index: u64) {
+        while self.0.pop_front_if(|proposal| proposal.index <= index).is_some() {}
+    }
+
+    /// A leader of a later term writes at places that an earlier one has promised.
+    fn forget_from(&mut self, index: u64) {
+        while self.0.pop_back_if(|proposal| proposal.index >= index).is_some() {}
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}

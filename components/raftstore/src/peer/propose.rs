@@ -1,0 +1,128 @@
+//! How a command gets into the log.
+
+use proto::eraftpb::ConfChangeType;
+use proto::metapb::Peer as PeerRecord;
+use raft::Position;
+use runtime::reply::Reply;
+use slog::info;
+
+use super::Peer;
+use crate::apply;
+use crate::context::Context;
+use crate::error::RegionError;
+use crate::message::{Admin, AdminDone, Answer, Command, Done, Header, Request};
+
+impl Peer {
+    /// Does a command that was admitted: proposes it, or lets it wait for a proof of leadership.
+    pub(crate) fn begin(
+        &mut self,
+        context: &Context,
+        header: &Header,
+        command: Command,
+        reply: Reply<Answer>,
+    ) {
+        match command {
+            Command::Read => self.read(context, reply),
+            Command::Write(requests) => {
+                let proposed = self.propose_write(context, header, &requests);
+                self.wait_for(proposed, reply);
+            }
+            Command::Admin(Admin::TransferLeader { to }) => {
+                let answer = self.transfer(to).map(|()| Done::Admin(AdminDone::TransferLeader));
+                reply.answer(Answer(answer));
+            }
+            Command::Admin(admin) => {
+                let proposed = self.propose_admin(header, &admin);
+                self.wait_for(proposed, reply);
+            }
+        }
+    }
+
+    fn wait_for(&mut self, proposed: Result<Position, RegionError>, reply: Reply<Answer>) {
+        match proposed {
+            Ok(Position { index, term }) => self.proposals.push(index, term, reply),
+            Err(error) => reply.answer(Answer(Err(error))),
+        }
+    }
+
+    fn propose_write(
+        &mut self,
+        context: &Context,
+        header: &Header,
+        requests: &[Request],
+    ) -> Result<Position, RegionError> {
+        let data = apply::encode_write(header, self.own, requests);
+        if data.len() as u64 > context.config.entry_size_max.get() {
+            return Err(RegionError::Refused("the command is larger than entry-size-max"));
+        }
+        self.node.propose(data).map_err(|error| self.refusal(&error))
+    }
+
+    fn propose_admin(&mut self, header: &Header, admin: &Admin) -> Result<Position, RegionError> {
+        if let Admin::ChangePeer { change, peer } = admin {
+            return self.propose_change(header, *change, *peer);
+        }
+        let Some(data) = apply::encode_admin(header, self.own, admin) else {
+            return Err(RegionError::Refused("it does not go through the log"));
+        };
+        let proposed = self.node.propose(data).map_err(|error| self.refusal(&error))?;
+        if let Admin::Split { .. } = admin {
+            // From here until it is applied the lease is not renewed: the right part may get another
+            // leader as soon as the split is committed.
+            self.pending_split = Some(proposed.index);
+        }
+        Ok(proposed)
+    }
+
+    fn propose_change(
+        &mut self,
+        header: &Header,
+        change: ConfChangeType,
+        peer: PeerRecord,
+    ) -> Result<Position, RegionError> {
+        if change == ConfChangeType::RemoveNode && peer == self.own {
+            // Were it to remove itself, the last of its followers might never learn that it is alone.
+            if let Some(heir) = self.best_heir() {
+                self.transfer(heir)?;
+            }
+            return Err(RegionError::Busy("the leader hands over before it is removed"));
+        }
+        let change = apply::encode_change_peer(header, self.own, change, peer);
+        self.node.propose_conf_change(&change).map_err(|error| self.refusal(&error))
+    }
+
+    /// The follower that has most of the log.
+    fn best_heir(&self) -> Option<PeerRecord> {
+        let status = self.node.status();
+        let others = status.followers.iter().filter(|follower| follower.id != self.own.id);
+        self.find(others.max_by_key(|follower| follower.match_index)?.id)
+    }
+
+    fn transfer(&mut self, to: PeerRecord) -> Result<(), RegionError> {
+        if to == self.own {
+            return Ok(());
+        }
+        info!(self.log, "leadership is handed over"; "to" => to.id);
+        self.node.transfer_leader(to.id).map_err(|error| self.refusal(&error))
+    }
+
+    /// Why Raft did not take a wish; it certainly was not done.
+    pub(crate) fn refusal(&self, error: &raft::Error) -> RegionError {
+        match error {
+            raft::Error::NotLeader { .. } => {
+                RegionError::NotLeader { region: self.region().id, leader: self.leader() }
+            }
+            raft::Error::Transferring { .. } => {
+                RegionError::Busy("leadership is being handed over")
+            }
+            raft::Error::ConfChangePending { .. } => {
+                RegionError::Busy("another change of the peers is under way")
+            }
+            raft::Error::Busy { .. } => RegionError::Busy("too much waits to be replicated"),
+            raft::Error::Malformed(_)
+            | raft::Error::Impossible { .. }
+            | raft::Error::Config(_)
+            | raft::Error::Storage(_) => RegionError::Refused("Raft does not take the command"),
+        }
+    }
+}
