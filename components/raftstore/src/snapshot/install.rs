@@ -4,9 +4,8 @@ use engine::Engine;
 use proto::raft_serverpb::RaftSnapshotData;
 
 use super::error::Result;
-use super::key::{Phase, Side, SnapId, SnapKey};
+use super::key::{Phase, SnapKey};
 use super::manager::{Hold, SnapManager};
-use super::meta::Manifest;
 
 /// Checks every byte of the received snapshot `key`, which must be the one that `data` announces.
 pub fn verify(manager: &SnapManager, key: SnapKey, data: &RaftSnapshotData) -> Result<()> {
@@ -36,8 +35,7 @@ pub fn ingest(
 }
 
 fn verified(manager: &SnapManager, key: SnapKey, data: &RaftSnapshotData) -> Result<Hold> {
-    let announced = Manifest::announced(key, data)?;
-    let hold = manager.hold_exactly(SnapId { key, side: Side::Received }, &announced)?;
+    let hold = manager.accept(key, data)?;
     hold.check()?;
     Ok(hold)
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use engine::Cf;
+use proto::raft_serverpb::RaftSnapshotData;
 use runtime::clock::Instant;
 use slog::{Logger, warn};
 
@@ -86,10 +87,12 @@ impl SnapManager {
         self.shared.folder.root()
     }
 
-    /// Keeps a received snapshot from being deleted or replaced, from before it is accepted until it
-    /// is installed.
-    pub fn install(&self, key: SnapKey) -> Result<Hold> {
-        self.hold(SnapId { key, side: Side::Received })
+    /// Keeps the received snapshot that `data` announces from being deleted or replaced: to be called
+    /// before it is accepted, and again after a restart that finds it accepted, and kept until it is
+    /// installed. Touches no file, so that the thread that runs Raft may call it.
+    pub fn accept(&self, key: SnapKey, data: &RaftSnapshotData) -> Result<Hold> {
+        let announced = Manifest::announced(key, data)?;
+        self.hold_exactly(SnapId { key, side: Side::Received }, &announced)
     }
 
     /// Deletes a snapshot that nobody uses; refuses as busy while somebody does. Deleting one that is
@@ -97,6 +100,21 @@ impl SnapManager {
     pub fn delete(&self, key: SnapKey, side: Side) -> Result<()> {
         let id = SnapId { key, side };
         if self.registry().begin_remove(id)? { self.remove(id) } else { Ok(()) }
+    }
+
+    /// Says that nobody needs a snapshot any more. It gets no new users, and is deleted at once, or by
+    /// the last of those that it has.
+    pub fn retire(&self, key: SnapKey, side: Side) -> Result<()> {
+        let id = SnapId { key, side };
+        let mut registry = self.registry();
+        match registry.begin_remove(id) {
+            Ok(there) => {
+                drop(registry);
+                if there { self.remove(id) } else { Ok(()) }
+            }
+            Err(_) if registry.condemn(id) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Deletes what nobody has used for longer than [`Limits::age`], and answers how many that
@@ -198,7 +216,8 @@ impl Hold {
 
     /// Says that the snapshot is of no use.
     pub(super) fn condemn(&self) {
-        self.manager.registry().condemn(self.id);
+        let complete = self.manager.registry().condemn(self.id);
+        assert!(complete, "G1: {} has a user, so it is complete", self.id);
     }
 
     /// The name of a family's file.

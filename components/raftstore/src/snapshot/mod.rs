@@ -36,7 +36,8 @@
 //! - **An install can be repeated.** Engines take what they ingest; they get a second link to each
 //!   file, so that after a crash between any two steps all of it is done again from the start.
 //! - **Nobody deletes what is in use.** Sending, receiving, checking and installing hold a guard. Who
-//!   has accepted a snapshot and not installed it yet keeps a [`Hold`].
+//!   has accepted a snapshot and not installed it yet keeps a [`Hold`]; without one it could be
+//!   deleted for its age, or replaced by another one of the same name.
 //! - **Everything has a limit** ([`Limits`]), and what meets it is refused as busy, not queued here.
 //! - **The wire names no file.** A description is read into a [`Manifest`] or refused; paths are made of
 //!   its numbers and of our own words.
@@ -57,13 +58,13 @@
 //! let data = snapshot::build(&*leader.0.snapshot()?, leader.0, region, key, leader.1)?;
 //! snapshot::transfer(leader.1, follower.1, key, &data)?;
 //!
-//! let hold = follower.1.install(key)?;
+//! let hold = follower.1.accept(key, &data)?;
 //! snapshot::verify(follower.1, key, &data)?;
 //! // Here the peer writes down that it accepts the snapshot, and empties the range.
 //! snapshot::ingest(follower.0, follower.1, key, &data)?;
 //! // Here it writes down that the region is installed.
-//! drop(hold);
-//! follower.1.delete(key, Side::Received)?;
+//! follower.1.retire(key, Side::Received)?;
+//! drop(hold); // The last user is gone, and so are the files.
 //! # Ok(())
 //! # }
 //! ```

@@ -82,7 +82,7 @@ struct Complete {
     users: u32,
     /// When it was first seen without users, since it last had one.
     idle_since: Option<Instant>,
-    /// Somebody found it damaged: it gets no new users, and goes with the last.
+    /// It is damaged, or nobody needs it any more: it gets no new users, and goes with the last.
     condemned: bool,
 }
 
@@ -194,11 +194,14 @@ impl Registry {
         Ok(())
     }
 
-    /// Nobody is to use it from now on.
-    pub(super) fn condemn(&mut self, id: SnapId) {
-        match &mut self.entry(id).state {
-            State::Complete(complete) => complete.condemned = true,
-            State::Writing | State::Removing => unreachable!("G1: {id} is condemned by a user"),
+    /// Nobody is to begin to use it from now on. Answers `false` where there is no complete one.
+    pub(super) fn condemn(&mut self, id: SnapId) -> bool {
+        match self.entries.get_mut(&id).map(|entry| &mut entry.state) {
+            Some(State::Complete(complete)) => {
+                complete.condemned = true;
+                true
+            }
+            None | Some(State::Writing | State::Removing) => false,
         }
     }
 

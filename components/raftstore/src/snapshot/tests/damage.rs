@@ -175,11 +175,12 @@ fn another_snapshot_of_the_same_name_is_not_mistaken_for_this_one() {
     };
     let to = &first.receiver;
     missing(verify(to, KEY, &second.data));
+    missing(to.accept(KEY, &second.data).map(drop));
     missing(ingest(&Memory::new(Layout::Kv), to, KEY, &second.data));
     missing(Outgoing::open(&first.sender, KEY, &second.data, 16).map(drop));
 
     // While the first is being installed nothing may take its place, and afterwards it may.
-    let hold = to.install(KEY).unwrap();
+    let hold = to.accept(KEY, &first.data).unwrap();
     assert!(Incoming::open(to, KEY, &second.data).unwrap_err().is_busy());
     verify(to, KEY, &first.data).unwrap();
     drop(hold);
@@ -208,6 +209,7 @@ fn refused(manager: &SnapManager, data: &RaftSnapshotData) -> String {
         Incoming::open(manager, KEY, data).map(drop),
         Outgoing::open(manager, KEY, data, 16).map(drop),
         verify(manager, KEY, data),
+        manager.accept(KEY, data).map(drop),
         ingest(&Memory::new(Layout::Kv), manager, KEY, data),
     ];
     let errors = outcomes.map(Result::unwrap_err);

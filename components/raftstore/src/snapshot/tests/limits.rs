@@ -32,7 +32,7 @@ fn a_snapshot_is_received_once_at_a_time() {
     assert_eq!(second.to_string(), "snapshots have to wait: the same one is in use");
     assert!(second.is_busy() && !second.is_unusable());
     assert!(pair.receiver.delete(KEY, Side::Received).unwrap_err().is_busy());
-    assert!(matches!(pair.receiver.install(KEY), Err(Error::Missing { .. })));
+    assert!(matches!(pair.receiver.accept(KEY, &pair.data), Err(Error::Missing { .. })));
     drop(first);
     transfer(&pair.sender, &pair.receiver, KEY, &pair.data).unwrap();
 }
@@ -139,7 +139,7 @@ fn what_nobody_uses_goes_when_it_is_old() {
     let (clock, manager) = (ManualClock::new(), &pair.receiver);
     assert_eq!(manager.gc(clock.now()).unwrap(), 0, "the age counts from here");
     clock.advance(ROOMY.age / 2);
-    let hold = manager.install(KEY).unwrap();
+    let hold = manager.accept(KEY, &pair.data).unwrap();
     for _ in 0..3 {
         clock.advance(ROOMY.age * 2);
         assert_eq!(manager.gc(clock.now()).unwrap(), 0, "it is in use");
@@ -154,6 +154,29 @@ fn what_nobody_uses_goes_when_it_is_old() {
     assert_eq!(manager.gc(clock.now()).unwrap(), 1);
     assert_eq!((manager.list(), manager.bytes(), names(manager.dir())), (vec![], 0, vec![]));
     assert!(pair.sender.exists(KEY, Side::Built), "another folder is another matter");
+}
+
+#[test]
+fn what_nobody_needs_any_more_goes_with_its_last_user() {
+    let pair = Pair::new();
+    let (receiver, side) = (&pair.receiver, Side::Received);
+    receiver.retire(KEY, side).unwrap();
+    let incoming = Incoming::open(receiver, KEY, &pair.data).unwrap();
+    assert!(receiver.retire(KEY, side).unwrap_err().is_busy(), "it may yet be needed");
+    drop(incoming);
+    transfer(&pair.sender, receiver, KEY, &pair.data).unwrap();
+    let users = [(); 2].map(|()| receiver.accept(KEY, &pair.data).unwrap());
+    receiver.retire(KEY, side).unwrap();
+    assert!(receiver.accept(KEY, &pair.data).is_err() && !receiver.exists(KEY, side));
+    let [first, last] = users;
+    drop(first);
+    assert_eq!(names(receiver.dir()).len(), 3);
+    drop(last);
+    assert_eq!((receiver.list(), names(receiver.dir())), (vec![], vec![]));
+
+    transfer(&pair.sender, receiver, KEY, &pair.data).unwrap();
+    receiver.retire(KEY, side).unwrap();
+    assert_eq!((receiver.list(), names(receiver.dir())), (vec![], vec![]));
 }
 
 #[test]
