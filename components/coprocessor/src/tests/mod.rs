@@ -3,6 +3,7 @@
 mod bad_input;
 mod language;
 mod model;
+mod random;
 mod script;
 mod script_plans;
 mod world;

@@ -19,7 +19,7 @@ use crate::{ANALYZE, Answer, DAG, Interrupt, Options, answer, row, table};
 pub(super) const TABLE: i64 = 41;
 
 /// Its columns: name, id, type number, flags.
-const COLUMNS: [(&str, i64, i32, i32); 9] = [
+const COLUMNS: [(&str, i64, i32, i32); 13] = [
     ("id", 1, 8, 0),
     ("a", 2, 3, 0),
     ("u", 3, 8, 0x20),
@@ -29,6 +29,10 @@ const COLUMNS: [(&str, i64, i32, i32); 9] = [
     ("late", 7, 3, 0),
     ("later", 8, 15, 0),
     ("c", 9, 254, 0),
+    ("zero", 10, 5, 0),
+    ("more", 11, 5, 0),
+    ("less", 12, 5, 0),
+    ("tenth", 13, 5, 0),
 ];
 
 /// A storage, and what asks it.
@@ -140,10 +144,19 @@ pub(super) fn column(name: &str) -> ColumnInfo {
         *COLUMNS.iter().find(|(known, ..)| *known == name).expect("the column exists");
     let mut info =
         ColumnInfo { column_id, tp, flag, pk_handle: name == "id", ..ColumnInfo::default() };
+    let real = |value: f64| {
+        let mut encoded = Vec::new();
+        DatumRef::Real(value).encode_value(&mut encoded);
+        Some(Bytes::from(encoded))
+    };
     match name {
         "late" => info.default_val = Some(Bytes::from_static(b"\x08\x0a")),
         "later" => info.default_val = Some(Bytes::from_static(b"\x02\x02x")),
         "c" => info.column_len = 4,
+        "zero" => info.default_val = real(0.0),
+        "more" => info.default_val = real(1.5),
+        "less" => info.default_val = real(-1.5),
+        "tenth" => info.default_val = real(0.1),
         _ => {}
     }
     info

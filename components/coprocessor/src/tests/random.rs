@@ -1,0 +1,482 @@
+//! Random plans over random rows, answered by the executor and by its naive twin.
+
+use std::cmp::Ordering;
+
+use prost::Message as _;
+use proto::tipb::{
+    Aggregation, ByItem, ColumnInfo, DagRequest, ExecType, Executor, Expr, ExprType, Limit,
+    ScalarFuncSig as Sig, SelectResponse, Selection, TableScan, TopN,
+};
+use runtime::Rng;
+
+use super::language::{column, constant, function};
+use super::model::{Failure, Row, Value, cut, holds};
+use super::world::{self, TABLE, World, all_rows, rows_of};
+use crate::datum::{Datum, DatumRef, compare_reals};
+use crate::expr::Session;
+use crate::expr::number::to_real;
+
+/// The columns of the table, in the order in which rows are made.
+const NAMES: [&str; 7] = ["id", "a", "u", "f", "g", "s", "c"];
+const TEXTS: [&str; 10] = ["", "a", "b", "10", "-3", "1.5", "2x", " 7 ", "1e2", "zz"];
+const PLANS: u64 = 4000;
+
+#[test]
+fn any_plan_comes_to_what_it_comes_to_row_by_row() {
+    let mut outcomes = [0_usize; 3];
+    for seed in 0..PLANS {
+        let mut random = Random { rng: Rng::new(seed) };
+        let rows = random.rows();
+        let plan = random.plan();
+        let expected = Naive { plan: &plan, columns: columns() }.answer(&rows);
+        let actual = answer(&plan, &rows);
+        assert_eq!(actual, expected, "seed {seed}: {plan:?}");
+        let kind = if expected.failure.is_some() {
+            0
+        } else if expected.warnings.is_empty() {
+            1
+        } else {
+            2
+        };
+        outcomes[kind] += 1;
+    }
+    assert!(outcomes.iter().all(|count| *count > 200), "all kinds of outcomes occur: {outcomes:?}");
+}
+
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    rows: Vec<Vec<Datum>>,
+    warnings: Vec<String>,
+    failure: Option<Failure>,
+}
+
+fn columns() -> Vec<ColumnInfo> {
+    NAMES.iter().map(|name| world::column(name)).collect()
+}
+
+/// What the executor answers.
+fn answer(plan: &DagRequest, rows: &[Vec<Datum>]) -> Outcome {
+    let mut world = World::new();
+    world.put(rows.iter().map(|row| stored(row)).collect());
+    let answer = world.select(plan, vec![all_rows(TABLE)], 100);
+    let response = SelectResponse::decode(answer.data.clone()).unwrap();
+    Outcome {
+        rows: rows_of(&answer, width(plan)),
+        warnings: response.warnings.into_iter().map(|warning| warning.msg).collect(),
+        failure: response.error.map(|error| cut(&error.msg)),
+    }
+}
+
+fn stored(row: &[Datum]) -> (Vec<u8>, Vec<u8>) {
+    let Datum::Int(handle) = row[0] else { panic!("a handle is an integer") };
+    let [a, u, f, g, s, c] = &row[1..] else { panic!("a row has all columns") };
+    let null = || Datum::Null;
+    let [a, u, f, g, s, c] = [a, u, f, g, s, c].map(Clone::clone);
+    world::record(handle, &[a, u, f, g, s, null(), null(), c])
+}
+
+fn width(plan: &DagRequest) -> usize {
+    match plan.executors.last().and_then(|last| last.aggregation.as_ref()) {
+        Some(aggregation) => {
+            let is_avg = |expr: &&Expr| expr.tp == i32::from(ExprType::Avg);
+            let averages = aggregation.agg_func.iter().filter(is_avg).count();
+            aggregation.agg_func.len() + averages + aggregation.group_by.len()
+        }
+        None => plan.output_offsets.len(),
+    }
+}
+
+/// Makes plans and rows.
+struct Random {
+    rng: Rng,
+}
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.rng.below(bound as u64)).unwrap()
+    }
+
+    fn rows(&mut self) -> Vec<Vec<Datum>> {
+        let count = [0, 1, 5, 40, 130][self.below(5)];
+        (0..count).map(|handle| self.row(handle)).collect()
+    }
+
+    fn row(&mut self, handle: i64) -> Vec<Datum> {
+        let mut row = vec![Datum::Int(handle)];
+        for name in &NAMES[1..] {
+            let value = match *name {
+                "a" => Datum::Int(i64::from(i32::try_from(self.below(21)).unwrap()) - 10),
+                "u" => Datum::Uint(self.unsigned()),
+                "f" => Datum::Real(self.real()),
+                // What a float holds exactly.
+                "g" => Datum::Real(self.real().min(1e10)),
+                _ => Datum::Bytes(TEXTS[self.below(TEXTS.len())].as_bytes().to_vec()),
+            };
+            row.push(if self.rng.chance(1, 6) { Datum::Null } else { value });
+        }
+        row
+    }
+
+    fn unsigned(&mut self) -> u64 {
+        [0, 1, 7, 100, 1 << 63, u64::MAX][self.below(6)]
+    }
+
+    fn real(&mut self) -> f64 {
+        [0.0, 0.5, -0.5, 1.5, -2.25, 10.0, 1e300, 0.25][self.below(8)]
+    }
+
+    fn constant(&mut self) -> Expr {
+        let value = match self.below(9) {
+            0 => Datum::Null,
+            1 | 2 => Datum::Int(i64::try_from(self.below(21)).unwrap() - 10),
+            3 => Datum::Int([i64::MIN, i64::MAX, -1][self.below(3)]),
+            4 => Datum::Uint(self.unsigned()),
+            5 | 6 => Datum::Real(self.real()),
+            _ => Datum::Bytes(TEXTS[self.below(TEXTS.len())].as_bytes().to_vec()),
+        };
+        constant(&value, false)
+    }
+
+    /// An expression, most of the time of the class that is asked for.
+    fn expr(&mut self, class: usize, depth: usize) -> Expr {
+        if depth == 0 || self.rng.chance(1, 3) {
+            let fitting: &[usize] = match class {
+                0 => &[0, 1, 2],
+                1 => &[3, 4],
+                _ => &[5, 6],
+            };
+            return match self.below(10) {
+                0 => column(self.below(NAMES.len())),
+                1..=3 => self.constant(),
+                _ => column(fitting[self.below(fitting.len())]),
+            };
+        }
+        let class = if self.rng.chance(1, 10) { self.below(3) } else { class };
+        let (sig, kids): (Sig, &[usize]) = match class {
+            0 => INTS[self.below(INTS.len())],
+            1 => REALS[self.below(REALS.len())],
+            _ => STRINGS[self.below(STRINGS.len())],
+        };
+        let kids = kids.iter().map(|class| self.expr(*class, depth - 1)).collect();
+        let is_unsigned = class == 0 && self.rng.chance(1, 5);
+        function(sig, kids, is_unsigned)
+    }
+
+    fn any(&mut self) -> Expr {
+        let class = self.below(3);
+        let depth = self.below(3);
+        self.expr(class, depth)
+    }
+
+    fn plan(&mut self) -> DagRequest {
+        let scan = TableScan { table_id: TABLE, columns: columns(), desc: self.rng.chance(1, 3) };
+        let mut executors = vec![Executor {
+            tp: ExecType::TypeTableScan.into(),
+            tbl_scan: Some(scan),
+            ..Executor::default()
+        }];
+        if self.rng.chance(2, 3) {
+            let conditions = (0..=self.below(2)).map(|_| self.expr(0, 3)).collect();
+            executors.push(Executor {
+                tp: ExecType::TypeSelection.into(),
+                selection: Some(Selection { conditions, ..Selection::default() }),
+                ..Executor::default()
+            });
+        }
+        let limit = [0, 1, 3, 20, 1000][self.below(5)];
+        match self.below(4) {
+            0 => executors.push(Executor {
+                tp: ExecType::TypeLimit.into(),
+                limit: Some(Limit { limit }),
+                ..Executor::default()
+            }),
+            1 => {
+                let item = |random: &mut Self| ByItem {
+                    expr: Some(random.any()),
+                    desc: random.rng.chance(1, 2),
+                    ..ByItem::default()
+                };
+                let order_by = (0..=self.below(2)).map(|_| item(self)).collect();
+                executors.push(Executor {
+                    tp: ExecType::TypeTopN.into(),
+                    top_n: Some(TopN { order_by, limit }),
+                    ..Executor::default()
+                });
+            }
+            2 => {
+                let aggregation = self.aggregation();
+                executors.push(Executor {
+                    tp: ExecType::TypeAggregation.into(),
+                    aggregation: Some(aggregation),
+                    ..Executor::default()
+                });
+            }
+            _ => {}
+        }
+        let flags = [0, 1, 2, 2, 2 | 4][self.below(5)];
+        DagRequest { executors, flags, output_offsets: vec![0, 5, 2, 3, 1], ..Default::default() }
+    }
+
+    fn aggregation(&mut self) -> Aggregation {
+        let kinds = [
+            ExprType::Count,
+            ExprType::Sum,
+            ExprType::Avg,
+            ExprType::Min,
+            ExprType::Max,
+            ExprType::First,
+        ];
+        let function = |random: &mut Self| {
+            let tp = kinds[random.below(kinds.len())].into();
+            Expr { tp, children: vec![random.any()], ..Expr::default() }
+        };
+        let group_by = (0..self.below(3)).map(|_| self.any()).collect();
+        let agg_func = (0..=self.below(3)).map(|_| function(self)).collect();
+        Aggregation { group_by, agg_func, ..Aggregation::default() }
+    }
+}
+
+/// Functions with the classes of their arguments: 0 integers, 1 floats, 2 strings.
+const INTS: &[(Sig, &[usize])] = &[
+    (Sig::LtInt, &[0, 0]),
+    (Sig::LeInt, &[0, 0]),
+    (Sig::GtInt, &[0, 0]),
+    (Sig::GtInt, &[0, 0]),
+    (Sig::GeReal, &[1, 1]),
+    (Sig::LtReal, &[1, 1]),
+    (Sig::GeInt, &[0, 0]),
+    (Sig::EqInt, &[0, 0]),
+    (Sig::NeInt, &[0, 0]),
+    (Sig::NeString, &[2, 2]),
+    (Sig::GtString, &[2, 2]),
+    (Sig::PlusInt, &[0, 0]),
+    (Sig::MinusInt, &[0, 0]),
+    (Sig::MultiplyInt, &[0, 0]),
+    (Sig::MultiplyIntUnsigned, &[0, 0]),
+    (Sig::UnaryMinusInt, &[0]),
+    (Sig::LogicalAnd, &[0, 0]),
+    (Sig::LogicalOr, &[0, 0]),
+    (Sig::LogicalOr, &[0, 0]),
+    (Sig::UnaryNotInt, &[0]),
+    (Sig::UnaryNotReal, &[1]),
+    (Sig::IntIsNull, &[0]),
+    (Sig::RealIsNull, &[1]),
+    (Sig::StringIsNull, &[2]),
+    (Sig::InInt, &[0, 0, 0, 0]),
+    (Sig::InReal, &[1, 1, 1]),
+    (Sig::InString, &[2, 2, 2]),
+    (Sig::IfInt, &[0, 0, 0]),
+    (Sig::IfNullInt, &[0, 0]),
+    (Sig::Length, &[2]),
+    (Sig::Strcmp, &[2, 2]),
+];
+const REALS: &[(Sig, &[usize])] = &[
+    (Sig::PlusReal, &[1, 1]),
+    (Sig::MinusReal, &[1, 1]),
+    (Sig::MultiplyReal, &[1, 1]),
+    (Sig::DivideReal, &[1, 1]),
+    (Sig::UnaryMinusReal, &[1]),
+    (Sig::IfReal, &[0, 1, 1]),
+    (Sig::IfNullReal, &[1, 1]),
+];
+const STRINGS: &[(Sig, &[usize])] = &[(Sig::IfString, &[0, 2, 2]), (Sig::IfNullString, &[2, 2])];
+
+/// Answers a plan one row after the other.
+struct Naive<'a> {
+    plan: &'a DagRequest,
+    columns: Vec<ColumnInfo>,
+}
+
+impl Naive<'_> {
+    fn answer(&self, rows: &[Vec<Datum>]) -> Outcome {
+        let mut session = Session::new(self.plan.flags);
+        let outcome = self.run(rows, &mut session);
+        let warnings = session.into_warnings().into_iter().map(|warning| warning.msg).collect();
+        match outcome {
+            Ok(rows) => Outcome { rows, warnings, failure: None },
+            Err(failure) => Outcome { rows: Vec::new(), warnings, failure: Some(failure) },
+        }
+    }
+
+    fn run(&self, rows: &[Vec<Datum>], session: &mut Session) -> Result<Vec<Vec<Datum>>, Failure> {
+        let scan = self.plan.executors[0].tbl_scan.as_ref().unwrap();
+        let last = self.plan.executors.last().unwrap();
+        let limit = last.limit.as_ref().map_or(u64::MAX, |limit| limit.limit);
+        if last.top_n.as_ref().is_some_and(|top| top.limit == 0) {
+            return Ok(Vec::new());
+        }
+        let mut kept: Vec<(Vec<Datum>, Vec<Datum>)> = Vec::new();
+        let mut groups: Vec<(Vec<Datum>, Vec<Folding>)> = Vec::new();
+        let mut order: Vec<&Vec<Datum>> = rows.iter().collect();
+        if scan.desc {
+            order.reverse();
+        }
+        for values in order {
+            if kept.len() as u64 >= limit {
+                break;
+            }
+            let row = Row { values, columns: &self.columns };
+            if !self.passes(&row, session)? {
+                continue;
+            }
+            if let Some(aggregation) = &last.aggregation {
+                fold(&row, aggregation, &mut groups, session)?;
+                continue;
+            }
+            let items = last.top_n.iter().flat_map(|top| &top.order_by);
+            let key = items.map(|item| {
+                let value = row.evaluate(item.expr.as_ref().unwrap(), session)?;
+                Ok::<_, Failure>(value.datum())
+            });
+            kept.push((key.collect::<Result<_, _>>()?, values.clone()));
+        }
+        if last.aggregation.is_some() {
+            return Ok(groups.into_iter().map(answered_group).collect());
+        }
+        if let Some(top) = &last.top_n {
+            kept.sort_by(|left, right| compare_keys(top, &left.0, &right.0));
+            kept.truncate(usize::try_from(top.limit).unwrap());
+        }
+        let output = |row: Vec<Datum>| {
+            self.plan.output_offsets.iter().map(|offset| row[*offset as usize].clone()).collect()
+        };
+        Ok(kept.into_iter().map(|(_, row)| output(row)).collect())
+    }
+
+    fn passes(&self, row: &Row<'_>, session: &mut Session) -> Result<bool, Failure> {
+        let selection = self.plan.executors.get(1).and_then(|next| next.selection.as_ref());
+        for condition in selection.iter().flat_map(|selection| &selection.conditions) {
+            let value = row.evaluate(condition, session)?;
+            if !holds(&value, session)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn compare_keys(top: &TopN, left: &[Datum], right: &[Datum]) -> Ordering {
+    for ((left, right), item) in left.iter().zip(right).zip(&top.order_by) {
+        let order = compare(left, right);
+        let order = if item.desc { order.reverse() } else { order };
+        if order != Ordering::Equal {
+            return order;
+        }
+    }
+    Ordering::Equal
+}
+
+fn compare(left: &Datum, right: &Datum) -> Ordering {
+    match (left, right) {
+        (Datum::Real(left), Datum::Real(right)) => compare_reals(*left, *right),
+        (left, right) => left.lend().compare(&right.lend()),
+    }
+}
+
+/// What has been computed for a function.
+struct Folding {
+    kind: ExprType,
+    values: Vec<Datum>,
+    sum: Option<Datum>,
+}
+
+fn fold(
+    row: &Row<'_>,
+    aggregation: &Aggregation,
+    groups: &mut Vec<(Vec<Datum>, Vec<Folding>)>,
+    session: &mut Session,
+) -> Result<(), Failure> {
+    let mut key = Vec::new();
+    for expr in &aggregation.group_by {
+        key.push(row.evaluate(expr, session)?.datum());
+    }
+    let mut values = Vec::new();
+    for function in &aggregation.agg_func {
+        let value = row.evaluate(&function.children[0], session)?;
+        let adds = [i32::from(ExprType::Sum), i32::from(ExprType::Avg)].contains(&function.tp);
+        values.push(match value {
+            Value::Text(text) if adds => {
+                let real = to_real(&text, session).map_err(|error| cut(&error.to_string()))?;
+                Datum::Real(real)
+            }
+            value => value.datum(),
+        });
+    }
+    let same = |known: &[Datum]| {
+        let (mut left, mut right) = (Vec::new(), Vec::new());
+        known.iter().for_each(|datum| datum.lend().encode_value(&mut left));
+        key.iter().for_each(|datum| datum.lend().encode_value(&mut right));
+        left == right
+    };
+    let place = groups.iter().position(|(known, _)| same(known)).unwrap_or_else(|| {
+        let folding = |function: &Expr| Folding {
+            kind: ExprType::try_from(function.tp).unwrap(),
+            values: Vec::new(),
+            sum: None,
+        };
+        groups.push((key.clone(), aggregation.agg_func.iter().map(folding).collect()));
+        groups.len() - 1
+    });
+    for (folding, value) in groups[place].1.iter_mut().zip(values) {
+        folding.add(value)?;
+    }
+    Ok(())
+}
+
+impl Folding {
+    fn add(&mut self, value: Datum) -> Result<(), Failure> {
+        if matches!(self.kind, ExprType::Sum | ExprType::Avg) {
+            let before = self.sum.clone();
+            self.sum = match (before, &value) {
+                (before, Datum::Null) => before,
+                (None, Datum::Real(value)) => Some(Datum::Real(0.0 + value)),
+                (Some(Datum::Real(sum)), Datum::Real(value)) => Some(Datum::Real(sum + value)),
+                (before, Datum::Uint(value)) if i64::try_from(*value).is_err() => before,
+                (before, value) => {
+                    let of = |datum: &Datum| match datum {
+                        Datum::Int(value) => *value,
+                        Datum::Uint(value) => value.cast_signed(),
+                        other => panic!("{other:?} is no integer"),
+                    };
+                    let sum = before.as_ref().map_or(0, of).checked_add(of(value));
+                    let sum = sum.ok_or("[types:1690]BIGINT value is out of range in ")?;
+                    Some(Datum::Int(sum))
+                }
+            };
+        }
+        self.values.push(value);
+        Ok(())
+    }
+
+    fn answered(self) -> Vec<Datum> {
+        let there = || self.values.iter().filter(|value| **value != Datum::Null);
+        let count = Datum::Int(i64::try_from(there().count()).unwrap());
+        let sum = || self.sum.clone().unwrap_or(Datum::Null);
+        let best = |better: Ordering| {
+            let replace = |best: &'_ Datum, value: &Datum| compare(value, best) == better;
+            there().fold(Datum::Null, |best, value| {
+                if best == Datum::Null || replace(&best, value) { value.clone() } else { best }
+            })
+        };
+        match self.kind {
+            ExprType::Count => vec![count],
+            ExprType::Sum => vec![sum()],
+            ExprType::Avg => vec![count, sum()],
+            ExprType::Min => vec![best(Ordering::Less)],
+            ExprType::Max => vec![best(Ordering::Greater)],
+            _ => vec![self.values[0].clone()],
+        }
+    }
+}
+
+fn answered_group((key, foldings): (Vec<Datum>, Vec<Folding>)) -> Vec<Datum> {
+    let mut row: Vec<Datum> = foldings.into_iter().flat_map(Folding::answered).collect();
+    // Both zeros are written alike.
+    row.extend(key);
+    for value in &mut row {
+        if value.lend() == DatumRef::Real(0.0) {
+            *value = Datum::Real(0.0);
+        }
+    }
+    row
+}
