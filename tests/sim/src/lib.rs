@@ -5,6 +5,7 @@
 //! can be played again exactly, and a failure is a number. `docs/simulation.md` tells how to replay
 //! one, and how to add a property or a fault.
 //!
-//! [`raft`] simulates the consensus core alone.
+//! [`raft`] simulates the consensus core alone, [`store`] simulates whole stores.
 
 pub mod raft;
+pub mod store;

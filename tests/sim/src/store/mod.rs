@@ -1,0 +1,3 @@
+//! Whole stores: many regions, disks, snapshots and a scheduler, in one thread and from one seed.
+
+pub mod scheduler;
