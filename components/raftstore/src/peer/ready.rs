@@ -40,6 +40,8 @@ impl Peer {
             return Ok(None);
         }
         self.ask_for_reads();
+        // A leader alone has nobody to send its rounds to, and so nothing ready.
+        self.note_round(out.now);
         if !self.node.has_ready() {
             self.publish(context);
             return Ok(None);
