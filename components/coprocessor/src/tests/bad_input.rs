@@ -1,1 +1,429 @@
-//! To come.
+//! Requests that make no sense, and bytes that are nothing: each gets an answer, and none stops anything.
+
+use bytes::Bytes;
+use prost::Message as _;
+use proto::coprocessor::{KeyRange, Request};
+use proto::tipb::{
+    Aggregation, AnalyzeColumnsReq, AnalyzeIndexReq, AnalyzeReq, ByItem, ColumnInfo, DagRequest,
+    ExecType, Executor, Expr, ExprType, IndexScan, Limit, Selection, TableScan, TopN,
+};
+use runtime::Rng;
+
+use super::language::{self, Parser};
+use super::world::{TABLE, World, all_rows, column, one_row, range};
+use crate::datum::Datum;
+use crate::{ANALYZE, Answer, DAG, Interrupt, row, table};
+
+fn table_scan(names: &[&str]) -> Executor {
+    let columns = names.iter().map(|name| column(name)).collect();
+    Executor {
+        tp: ExecType::TypeTableScan.into(),
+        tbl_scan: Some(TableScan { table_id: TABLE, columns, desc: false }),
+        ..Executor::default()
+    }
+}
+
+fn step(tp: ExecType) -> Executor {
+    Executor { tp: tp.into(), ..Executor::default() }
+}
+
+fn selection(condition: Expr) -> Executor {
+    let selection = Selection { conditions: vec![condition], ..Selection::default() };
+    Executor { selection: Some(selection), ..step(ExecType::TypeSelection) }
+}
+
+fn dag(executors: Vec<Executor>) -> DagRequest {
+    DagRequest { executors, output_offsets: vec![0], ..DagRequest::default() }
+}
+
+fn fixture() -> World {
+    let mut world = World::new();
+    world.put_fixture();
+    world
+}
+
+fn refusal(answer: &Answer) -> &str {
+    assert!(answer.locked.is_none());
+    assert!(!answer.other_error.is_empty(), "it is refused");
+    &answer.other_error
+}
+
+#[test]
+fn plans_without_sense_are_refused_by_name() {
+    let world = fixture();
+    let id = || table_scan(&["id", "a"]);
+    let parse = |text: &str| Parser::one(text, &["id".to_owned(), "a".to_owned()]);
+    let limit = || Executor { limit: Some(Limit { limit: 1 }), ..step(ExecType::TypeLimit) };
+    let aggregate = |function: Expr| {
+        let aggregation = Aggregation { agg_func: vec![function], ..Aggregation::default() };
+        Executor { aggregation: Some(aggregation), ..step(ExecType::TypeAggregation) }
+    };
+    let no_order = TopN { order_by: vec![ByItem::default()], limit: 1 };
+    let index = |columns: Vec<ColumnInfo>| Executor {
+        idx_scan: Some(IndexScan { table_id: TABLE, index_id: 1, columns, ..IndexScan::default() }),
+        ..step(ExecType::TypeIndexScan)
+    };
+    let untyped = Expr { field_type: None, ..parse("IntIsNull(id)") };
+    let bits = ColumnInfo { column_id: 9, tp: 16, column_len: 65, ..ColumnInfo::default() };
+    let scan_of = |info: ColumnInfo| Executor {
+        tbl_scan: Some(TableScan { table_id: TABLE, columns: vec![info], desc: false }),
+        ..step(ExecType::TypeTableScan)
+    };
+    let text_handle = ColumnInfo { tp: 253, ..column("id") };
+    let broken_default = ColumnInfo { default_val: Some("\x0a".into()), ..column("a") };
+    let cases: Vec<(Vec<Executor>, &str)> = vec![
+        (vec![], "an empty plan"),
+        (vec![limit()], "a plan starts with TypeLimit"),
+        (vec![step(ExecType::TypeTableScan)], "the table scan is missing"),
+        (vec![step(ExecType::TypeIndexScan)], "the index scan is missing"),
+        (vec![Executor { tp: 99, ..Executor::default() }], "there is no executor 99"),
+        (vec![id(), Executor { tp: 99, ..Executor::default() }], "there is no executor 99"),
+        (vec![id(), id()], "TypeTableScan has no place in this plan"),
+        (vec![id(), limit(), limit()], "TypeLimit has no place in this plan"),
+        (vec![id(), step(ExecType::TypeSelection)], "the selection is missing"),
+        (vec![id(), step(ExecType::TypeLimit)], "the limit is missing"),
+        (vec![id(), step(ExecType::TypeTopN)], "the top N is missing"),
+        (vec![id(), step(ExecType::TypeAggregation)], "the aggregation is missing"),
+        (vec![id(), step(ExecType::TypeStreamAgg)], "the stream aggregation is missing"),
+        (
+            vec![id(), Executor { top_n: Some(no_order), ..step(ExecType::TypeTopN) }],
+            "the order is missing",
+        ),
+        (vec![table_scan(&[])], "there is no column 0 to answer"),
+        (vec![index(vec![]), aggregate(parse("count(1)"))], "a scan without columns"),
+        (vec![scan_of(bits)], "a column of 65 bits"),
+        (vec![scan_of(text_handle)], "a handle that is no integer"),
+        (vec![scan_of(broken_default)], "invalid encoded key flag 10"),
+        (vec![id(), selection(language::column(2))], "there is no column 2"),
+        (vec![id(), selection(untyped)], "builtinintisnullsig has no type"),
+        (vec![id(), selection(parse("IfInt(id, id)"))], "builtinifintsig does not take 2"),
+        (vec![id(), selection(parse("list(1)"))], "a list of values that is no argument"),
+        (
+            vec![id(), selection(Expr { tp: 102, ..Expr::default() })],
+            "MysqlDecimal is not served as an expression",
+        ),
+        (
+            vec![id(), selection(Expr { tp: 7, ..Expr::default() })],
+            "there is no kind of expression 7",
+        ),
+        (
+            vec![id(), selection(Expr { sig: 102, ..parse("IntIsNull(id)") })],
+            "[expression:1305]FUNCTION 102 does not exist",
+        ),
+        (
+            vec![id(), selection(Expr { val: Some("\x01\x02".into()), ..parse("1") })],
+            "invalid int 01 02",
+        ),
+        (vec![id(), aggregate(parse("sum()"))], "an aggregate function without an argument"),
+        (vec![id(), aggregate(parse("first(id, id)"))], "Wrong number of args for AggFuncFirstRow"),
+        (
+            vec![id(), aggregate(Expr { tp: ExprType::AggBitXor.into(), ..Expr::default() })],
+            "Unknown aggregate function type Agg_BitXor",
+        ),
+        (
+            vec![id(), aggregate(parse("IntIsNull(id)"))],
+            "Unknown aggregate function type ScalarFunc",
+        ),
+    ];
+    for (executors, text) in cases {
+        let answer = world.select(&dag(executors.clone()), vec![all_rows(TABLE)], 100);
+        assert!(refusal(&answer).contains(text), "{:?} for {executors:?}", answer.other_error);
+    }
+}
+
+#[test]
+fn requests_without_sense_are_refused() {
+    let world = fixture();
+    let plan = dag(vec![table_scan(&["id"])]);
+    let payload = Bytes::from(plan.encode_to_vec());
+    let request = |tp: i64, data: &Bytes, ranges: &[KeyRange]| Request {
+        tp,
+        data: data.clone(),
+        ranges: ranges.to_vec(),
+        start_ts: 100,
+        ..Request::default()
+    };
+    let all = [all_rows(TABLE)];
+    let refused = |request: Request, text: &str| {
+        let answer = world.ask(&request);
+        assert!(refusal(&answer).contains(text), "{:?} is not {text:?}", answer.other_error);
+    };
+    refused(request(DAG, &payload, &[]), "request range is null");
+    refused(request(102, &payload, &all), "unsupported request type 102");
+    refused(request(DAG, &Bytes::from_static(b"\xff\xff"), &all), "no plan");
+    refused(request(ANALYZE, &Bytes::from_static(b"\xff\xff"), &all), "no request for statistics");
+    let reversed = range(b"b".to_vec(), b"a".to_vec());
+    let invalid = "invalid range, start should be smaller than end: [98] [97]";
+    refused(request(DAG, &payload, std::slice::from_ref(&reversed)), invalid);
+    let endless = range(b"b".to_vec(), Vec::new());
+    let invalid = "invalid range, start should be smaller than end: [98] []";
+    refused(request(DAG, &payload, &[endless]), invalid);
+    let statistics = |analyze: AnalyzeReq| request(ANALYZE, &analyze.encode_to_vec().into(), &all);
+    refused(statistics(AnalyzeReq::default()), "no index to analyze");
+    refused(statistics(AnalyzeReq { tp: 1, ..AnalyzeReq::default() }), "no columns to analyze");
+    let no_columns = Some(AnalyzeColumnsReq::default());
+    refused(
+        statistics(AnalyzeReq { tp: 1, col_req: no_columns, ..Default::default() }),
+        "no columns",
+    );
+    let negative = AnalyzeIndexReq {
+        cmsketch_depth: Some(-1),
+        cmsketch_width: Some(5),
+        ..AnalyzeIndexReq::default()
+    };
+    refused(
+        statistics(AnalyzeReq { idx_req: Some(negative), ..Default::default() }),
+        "negative size",
+    );
+    let huge = AnalyzeIndexReq {
+        cmsketch_depth: Some(i32::MAX),
+        cmsketch_width: Some(i32::MAX),
+        ..AnalyzeIndexReq::default()
+    };
+    refused(statistics(AnalyzeReq { idx_req: Some(huge), ..Default::default() }), "of memory");
+    assert_eq!(
+        world.ask(&request(ANALYZE, &payload, &[])),
+        Answer::default(),
+        "nothing of nothing"
+    );
+}
+
+#[test]
+fn who_gives_up_is_not_answered() {
+    let world = fixture();
+    for (interrupt, text) in [
+        (Interrupt::Deadline, "coprocessor: the request took longer than it may"),
+        (Interrupt::Cancelled, "coprocessor: the request was cancelled"),
+    ] {
+        let data = dag(vec![table_scan(&["id"])]).encode_to_vec().into();
+        let ranges = vec![all_rows(TABLE)];
+        let request = Request { tp: DAG, data, ranges, start_ts: 100, ..Request::default() };
+        assert_eq!(world.ask_patiently(&request, Some(interrupt)).other_error, text);
+    }
+}
+
+#[test]
+fn an_answer_that_is_too_large_is_refused() {
+    let mut world = fixture();
+    world.put((1..=1000).map(|handle| super::world::record(handle, &[])).collect());
+    world.options.memory_bytes = 1000;
+    let all = || vec![all_rows(TABLE)];
+    let text = "coprocessor: the request would take more than 1000 bytes of memory";
+    let parse = |text: &str| Parser::one(text, &["id".to_owned()]);
+    let top = TopN {
+        order_by: vec![ByItem { expr: Some(parse("id")), ..ByItem::default() }],
+        limit: u64::MAX,
+    };
+    let groups = Aggregation {
+        group_by: vec![parse("id")],
+        agg_func: vec![parse("count(1)")],
+        ..Aggregation::default()
+    };
+    for last in [
+        None,
+        Some(Executor { top_n: Some(top), ..step(ExecType::TypeTopN) }),
+        Some(Executor { aggregation: Some(groups), ..step(ExecType::TypeAggregation) }),
+    ] {
+        let plan = dag([table_scan(&["id"])].into_iter().chain(last).collect());
+        assert_eq!(refusal(&world.select(&plan, all(), 100)), text);
+    }
+    let limit = Executor { limit: Some(Limit { limit: 3 }), ..step(ExecType::TypeLimit) };
+    let answer = world.select(&dag(vec![table_scan(&["id"]), limit]), all(), 100);
+    assert_eq!(answer.other_error, "", "a part of it is small enough");
+}
+
+#[test]
+fn a_million_ranges_are_served() {
+    let world = fixture();
+    let ranges = (0..1_000_000).map(|handle| one_row(handle % 7)).collect();
+    let counted =
+        Aggregation { agg_func: vec![Parser::one("count(1)", &[])], ..Aggregation::default() };
+    let aggregation = Executor { aggregation: Some(counted), ..step(ExecType::TypeAggregation) };
+    let plan = dag(vec![table_scan(&["id"]), aggregation]);
+    let answer = world.select(&plan, ranges, 100);
+    // Rows 1 to 5 are there, rows 0 and 6 are not.
+    let expected = 1_000_000 / 7 * 5 + 1_000_000 % 7 - 1;
+    assert_eq!(super::world::rows_of(&answer, 1), [[Datum::Int(expected)]]);
+}
+
+/// Rows, entries and keys that are damaged, or of other types than the plan says.
+#[test]
+fn damaged_rows_are_refused() {
+    let record = |handle: i64| table::record_key(TABLE, handle);
+    let good = row::encode(&[(2, Datum::Int(7)), (6, Datum::Bytes(b"text".to_vec()))]);
+    let float = row::encode(&[(4, Datum::Int(7))]);
+    let mut gap = good.clone();
+    gap[8] = 0xff;
+    let cases: [(Vec<u8>, &[&str], &str); 8] = [
+        (Vec::new(), &["a"], "insufficient bytes"),
+        (vec![0x80], &["a"], "insufficient bytes"),
+        (vec![8, 2], &["a"], "invalid codec version"),
+        (good[..good.len() - 1].to_vec(), &["s"], "insufficient bytes"),
+        (gap, &["a"], "insufficient bytes"),
+        (float, &["f"], "insufficient bytes"),
+        (row::encode(&[(2, Datum::Bytes(b"abc".to_vec()))]), &["a"], "an integer of 3 bytes"),
+        (row::encode(&[(2, Datum::Bytes(Vec::new()))]), &["a"], "an integer of 0 bytes"),
+    ];
+    for (value, columns, text) in cases {
+        let mut world = World::new();
+        world.put(vec![(record(1), value.clone())]);
+        let answer = world.select(&dag(vec![table_scan(columns)]), vec![all_rows(TABLE)], 100);
+        assert!(refusal(&answer).contains(text), "{:?} for {value:x?}", answer.other_error);
+    }
+    let unknown = ColumnInfo { tp: 246, ..column("a") };
+    let scan = TableScan { table_id: TABLE, columns: vec![unknown], desc: false };
+    let plan = dag(vec![Executor { tbl_scan: Some(scan), ..step(ExecType::TypeTableScan) }]);
+    let mut world = World::new();
+    world.put(vec![(record(1), good)]);
+    let answer = world.select(&plan, vec![all_rows(TABLE)], 100);
+    assert_eq!(refusal(&answer), "unknown type 246");
+    let answer = world.select(
+        &dag(vec![table_scan(&["id"])]),
+        vec![range(b"a".to_vec(), b"z".to_vec())],
+        100,
+    );
+    assert_eq!(answer.other_error, "");
+    world.put(vec![(b"tail".to_vec(), Vec::new())]);
+    let anything = vec![range(b"a".to_vec(), b"z".to_vec())];
+    let answer = world.select(&dag(vec![table_scan(&["id"])]), anything, 100);
+    assert_eq!(refusal(&answer), "[18:8221]invalid key - \"7461696c\"");
+}
+
+#[test]
+fn damaged_entries_are_refused() {
+    let prefix = table::index_prefix(TABLE, 1);
+    let entry = |rest: &[u8]| [&prefix[..], rest].concat();
+    let handle = [3, 0x80, 0, 0, 0, 0, 0, 0, 1];
+    let cases: [(Vec<u8>, &[u8], &str); 7] = [
+        (entry(b""), b"0", "invalid encoded key"),
+        (entry(&handle[..5]), b"0", "insufficient bytes"),
+        (entry(&[0x0a]), b"0", "invalid encoded key flag 10"),
+        (entry(&handle), b"0", "insufficient bytes"),
+        (entry(&[&[5][..], &handle[1..]].concat()), b"12345678", "not of its column's type"),
+        (entry(&[&handle[..], &[0]].concat()), b"0", "whose handle is no integer"),
+        (prefix[..18].to_vec(), b"0", "insufficient bytes"),
+    ];
+    for (key, value, text) in cases {
+        let mut world = World::new();
+        world.put(vec![(key.clone(), value.to_vec())]);
+        let columns = vec![column("a"), column("id")];
+        let scan = IndexScan { table_id: TABLE, index_id: 1, columns, ..IndexScan::default() };
+        let plan = dag(vec![Executor { idx_scan: Some(scan), ..step(ExecType::TypeIndexScan) }]);
+        let plan = DagRequest { output_offsets: vec![0, 1], ..plan };
+        let answer = world.select(&plan, vec![range(b"t".to_vec(), b"u".to_vec())], 100);
+        assert!(refusal(&answer).contains(text), "{:?} for {key:x?}", answer.other_error);
+    }
+}
+
+/// How many damaged plans and rows are tried; `FUZZ_CASES` in the environment says how many more.
+const CASES: u64 = 20_000;
+
+fn cases() -> u64 {
+    std::env::var("FUZZ_CASES").map_or(CASES, |cases| cases.parse().expect("a number"))
+}
+
+/// Changes some bytes.
+fn damage(bytes: &mut Vec<u8>, rng: &mut Rng) {
+    for _ in 0..=rng.below(4) {
+        let place = usize::try_from(rng.below(bytes.len() as u64 + 1)).unwrap();
+        let byte = rng.next_u64().to_le_bytes()[0];
+        match rng.below(4) {
+            0 => bytes.insert(place, byte),
+            1 => bytes.truncate(place.max(1)),
+            _ if place < bytes.len() && rng.chance(1, 4) => drop(bytes.remove(place)),
+            _ if place < bytes.len() => bytes[place] = byte,
+            _ => bytes.push(byte),
+        }
+    }
+}
+
+#[test]
+fn any_bytes_for_a_plan_are_answered() {
+    let world = fixture();
+    let mut rng = Rng::new(1);
+    let names = ["id", "a", "u", "f", "g", "s", "late"].map(str::to_owned);
+    let conditions = [
+        "LogicalAnd(GTInt(a, 0), LTReal(PlusReal(f, 1.5), MultiplyReal(g, 2.0)))",
+        "InString(IfNullString(s, 'x'), 'aa', s, SetVar('v', s))",
+        "IfInt(IntIsNull(u), Length(s), MinusInt(u, list(1, 2u)))",
+    ];
+    let mut seeds = Vec::new();
+    for condition in conditions {
+        let scan = table_scan(&["id", "a", "u", "f", "g", "s", "late"]);
+        let condition = selection(Parser::one(condition, &names));
+        let order_by = vec![ByItem { expr: Some(Parser::one("s", &names)), ..ByItem::default() }];
+        let functions = "count(1), sum(a), avg(f), min(s), max(u), first(g)";
+        let groups = Aggregation {
+            group_by: Parser::list("a, s", &names),
+            agg_func: Parser::list(functions, &names),
+            ..Aggregation::default()
+        };
+        for last in [
+            Executor { top_n: Some(TopN { order_by, limit: 3 }), ..step(ExecType::TypeTopN) },
+            Executor { aggregation: Some(groups), ..step(ExecType::TypeAggregation) },
+        ] {
+            let plan = dag(vec![scan.clone(), condition.clone(), last]);
+            seeds.push((DAG, plan.encode_to_vec()));
+        }
+    }
+    let columns = AnalyzeColumnsReq {
+        bucket_size: 4,
+        sample_size: 3,
+        sketch_size: 2,
+        columns_info: names.iter().map(|name| column(name)).collect(),
+        cmsketch_depth: Some(2),
+        cmsketch_width: Some(4),
+    };
+    let columns = AnalyzeReq { tp: 1, col_req: Some(columns), ..AnalyzeReq::default() };
+    seeds.push((ANALYZE, columns.encode_to_vec()));
+    let mut served = 0;
+    for _ in 0..cases() {
+        let (tp, bytes) = rng.pick(&seeds).unwrap();
+        let (tp, mut bytes) = (*tp, bytes.clone());
+        damage(&mut bytes, &mut rng);
+        let ranges = vec![all_rows(TABLE)];
+        let request =
+            Request { tp, data: bytes.into(), ranges, start_ts: 100, ..Request::default() };
+        served += u64::from(world.ask(&request).other_error.is_empty());
+    }
+    assert!(served > cases() / 100 && served < cases(), "{served} were served");
+}
+
+#[test]
+fn any_bytes_for_rows_are_answered() {
+    let mut rng = Rng::new(2);
+    let good = row::encode(&[
+        (2, Datum::Int(7)),
+        (3, Datum::Uint(1 << 40)),
+        (4, Datum::Real(1.5)),
+        (5, Datum::Null),
+        (6, Datum::Bytes(b"text".to_vec())),
+        (300, Datum::Int(1)),
+    ]);
+    let entry = table::index_key(TABLE, 1, &[Datum::Bytes(b"ab".to_vec()).lend()], Some(3));
+    let mut outcomes = [0_u64; 2];
+    for number in 0..cases() / 10 {
+        let mut world = World::new();
+        let (mut value, mut key) = (good.clone(), entry[table::RECORD_KEY_LEN..].to_vec());
+        damage(&mut value, &mut rng);
+        damage(&mut key, &mut rng);
+        let key = [&entry[..table::RECORD_KEY_LEN], &key].concat();
+        world.put(vec![(table::record_key(TABLE, 1), value), (key, b"12345678".to_vec())]);
+        let plan = if number % 2 == 0 {
+            dag(vec![table_scan(&["id", "a", "u", "f", "g", "s", "late"])])
+        } else {
+            let columns = vec![column("s"), column("id")];
+            let scan = IndexScan { table_id: TABLE, index_id: 1, columns, ..IndexScan::default() };
+            dag(vec![Executor { idx_scan: Some(scan), ..step(ExecType::TypeIndexScan) }])
+        };
+        let plan = DagRequest { output_offsets: vec![0, 1], ..plan };
+        let ranges = if number % 2 == 0 {
+            vec![all_rows(TABLE)]
+        } else {
+            vec![range(table::index_prefix(TABLE, 1), table::index_prefix(TABLE, 2))]
+        };
+        let answer = world.select(&plan, ranges, 100);
+        outcomes[usize::from(answer.other_error.is_empty())] += 1;
+    }
+    assert!(outcomes.iter().all(|count| *count > cases() / 100), "{outcomes:?}");
+}

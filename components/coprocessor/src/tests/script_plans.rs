@@ -9,12 +9,14 @@
 //! | `fixture` | commits the five rows of the golden cases, and their indexes |
 //! | `rows 70` | commits rows with the handles 1 to 70 and nothing in them |
 //! | `row 6 3 null 1.5` | commits a row with these values for `a`, `u`, ... |
+//! | `row 6 3 null null null "'x'" indexed=1` | and its entries in index 1 on `a` and unique index 3 on `s` |
 //! | `lock 2 primary=1 ts=7 ttl=3000` | locks a row for the transaction that writes row `primary` |
 //! | `select id a where="GTInt(a, 0)"` | scans the table |
 //! | `index 1 a id unique=1` | scans an index |
 //! | `... out="0,2" limit=2 top="a desc, id" agg="sum(a)" by="a" stream="count(1)"` | what else a plan has |
 //! | `... desc=1 rows="1,4" between=2,4 none=1 all=1 at=10 flags=2` | where to read, and how |
 //! | `analyze-index 1 buckets=256 depth=2 width=4`, `analyze id a buckets=256 samples=5` | statistics |
+//! | `raw 103 HEX` | sends a request of a type with this payload |
 //! | `original on` | from now on, answers are those of the original |
 
 use std::error::Error;
@@ -24,7 +26,7 @@ use std::path::Path;
 
 use goldenscript::{Argument, Command, Context, Runner};
 use prost::Message as _;
-use proto::coprocessor::KeyRange;
+use proto::coprocessor::{KeyRange, Request};
 use proto::kvrpcpb::LockInfo;
 use proto::tipb::{
     Aggregation, AnalyzeColumnsReq, AnalyzeColumnsResp, AnalyzeIndexReq, AnalyzeIndexResp,
@@ -34,6 +36,7 @@ use proto::tipb::{
 use storage::Locked;
 
 use super::language::{Parser, datum};
+use super::script::unhex;
 use super::world::{self, TABLE, World, all_rows, column, one_row, range, shown};
 use crate::datum::Datum;
 use crate::error::hex;
@@ -113,7 +116,12 @@ impl Runner for Script {
                 let handle = arguments.others[0].parse()?;
                 let row: Vec<Datum> =
                     arguments.others[1..].iter().map(|word| datum(word)).collect();
-                self.world.put(vec![world::record(handle, &row)]);
+                let mut pairs = vec![world::record(handle, &row)];
+                if arguments.get("indexed").is_some() {
+                    pairs.push(world::entry(1, &row[0], handle, false));
+                    pairs.push(world::entry(3, &row[4], handle, true));
+                }
+                self.world.put(pairs);
                 String::new()
             }
             "lock" => {
@@ -127,6 +135,15 @@ impl Runner for Script {
             "original" => {
                 self.world.options.go_compat = true;
                 String::new()
+            }
+            "raw" => {
+                let (tp, data) = (arguments.others[0].parse()?, unhex(&arguments.others[1]));
+                let index = arguments.number("index");
+                let ranges = ranges(&arguments, index);
+                let request =
+                    Request { tp, data: data.into(), ranges, start_ts: 100, ..Request::default() };
+                let answer = self.world.ask(&request);
+                format!("{}{}\n", told(&answer, 0), hex(&answer.data, ""))
             }
             "select" => self.query(&arguments, &arguments.others, None),
             "index" => {

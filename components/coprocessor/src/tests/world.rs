@@ -130,7 +130,8 @@ pub(super) fn record(handle: i64, row: &[Datum]) -> (Vec<u8>, Vec<u8>) {
     (table::record_key(TABLE, handle), row::encode(&stored))
 }
 
-fn entry(index: i64, value: &Datum, handle: i64, is_unique: bool) -> (Vec<u8>, Vec<u8>) {
+/// The pair of an entry of one of its indexes.
+pub(super) fn entry(index: i64, value: &Datum, handle: i64, is_unique: bool) -> (Vec<u8>, Vec<u8>) {
     let value = value.lend();
     if is_unique && !value.is_null() {
         return (table::index_key(TABLE, index, &[value], None), handle.to_be_bytes().to_vec());
