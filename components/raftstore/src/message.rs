@@ -260,6 +260,13 @@ pub enum Completion {
         /// The snapshot, for Raft to send; `None` if it could not be built now.
         snapshot: Option<proto::eraftpb::Snapshot>,
     },
+    /// The files of a snapshot that has arrived were read through, before Raft hears of it.
+    SnapshotChecked {
+        /// The message that carries it.
+        message: Box<RaftMessage>,
+        /// Whether they are what was announced.
+        is_whole: bool,
+    },
     /// A snapshot has become the region's data, or is damaged.
     SnapshotInstalled {
         /// The region.

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use proto::RegionId;
 use proto::eraftpb::Entry;
 use proto::metapb::{Peer, Region, RegionEpoch};
-use proto::raft_serverpb::RaftApplyState;
+use proto::raft_serverpb::{RaftApplyState, RaftMessage};
 use proto::schedulerpb::StoreStats;
 use runtime::reply::Reply;
 
@@ -70,6 +70,8 @@ pub enum ApplyTask {
 pub enum RegionTask {
     /// Builds a snapshot of a region for its followers.
     BuildSnapshot(RegionId),
+    /// Reads the files of a snapshot through that has arrived.
+    CheckSnapshot(Box<RaftMessage>),
     /// Makes a snapshot the region's data.
     Install(Box<InstallMarker>),
     /// Deletes entries that were cut off the log, once the data is on disk that they led to.

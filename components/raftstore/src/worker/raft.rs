@@ -10,9 +10,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use engine::{Durability, WriteBatch};
+use prost::Message as _;
 use proto::RegionId;
 use proto::metapb::{Peer as PeerRecord, Region};
-use proto::raft_serverpb::RaftMessage;
+use proto::raft_serverpb::{RaftMessage, RaftSnapshotData};
 use proto::schedulerpb::StoreStats;
 use raft::Storage as _;
 use runtime::clock::Instant;
@@ -29,8 +30,9 @@ use crate::peer::applied::Consequence;
 use crate::peer::stage::Stage;
 use crate::peer::stale::{self, Verdict};
 use crate::peer::{self, Peer};
-use crate::region_index::RegionIndex;
+use crate::region_index::{RegionIndex, Reservation};
 use crate::router::Inbound;
+use crate::snapshot::{Hold, SnapKey};
 use crate::state::{self, InstallMarker};
 use crate::storage::PeerStorage;
 
@@ -65,8 +67,10 @@ pub struct RaftWorker {
     workers: Workers,
     /// Peers that something has happened to in this turn.
     dirty: BTreeSet<RegionId>,
-    /// Regions whose range was reserved in this turn, for a snapshot that Raft may not take.
-    reserved: Vec<RegionId>,
+    /// Files of snapshots that are being checked or installed, so that nobody deletes them.
+    holds: BTreeMap<RegionId, (SnapKey, Hold)>,
+    /// Regions whose snapshot Raft was shown in this turn, and may not have taken.
+    shown: Vec<RegionId>,
     out: Outgoing,
     duties: Duties<StoreDuty>,
     is_stopping: bool,
@@ -92,7 +96,8 @@ impl RaftWorker {
             completions,
             workers,
             dirty: BTreeSet::new(),
-            reserved: Vec::new(),
+            holds: BTreeMap::new(),
+            shown: Vec::new(),
             out: Outgoing::default(),
             duties,
             is_stopping: false,
@@ -138,7 +143,12 @@ impl RaftWorker {
             return Err(Error::corrupt("install marker", id.get(), "it has no peer on this store"));
         };
         let (start, end) = (marker.clear_start.clone(), marker.clear_end.clone());
-        self.index.reserve(id, crate::region_index::Reservation { start, end });
+        let carried = marker.snapshot.clone().unwrap_or_default();
+        let data = RaftSnapshotData::decode(carried.data.clone()).unwrap_or_default();
+        // Should the files be gone, the install finds it out and says so.
+        let key = SnapKey::of(&carried, id.get());
+        let files = self.context.snapshots.accept(key, &data).ok().map(|hold| (key, hold));
+        self.reserve(id, Reservation { start, end }, files);
         let peer = Peer::resume_install(&self.context, marker, own, &mut self.out)?;
         self.insert(peer);
         Ok(())
@@ -319,9 +329,22 @@ impl RaftWorker {
         if !peer.stage.takes_messages() {
             return Ok(());
         }
-        if message.snapshot.is_some() && !self.admit_snapshot(id, &message) {
+        if let Some(snapshot) = &message.snapshot {
+            // Its files are read through first; one that is being looked at already need not be twice.
+            if !self.holds.contains_key(&id) && self.admit_snapshot(id, snapshot) {
+                self.out.region.push(RegionTask::CheckSnapshot(Box::new(envelope)));
+            }
             return Ok(());
         }
+        self.step(id, from, message)
+    }
+
+    fn step(
+        &mut self,
+        id: RegionId,
+        from: PeerRecord,
+        message: proto::eraftpb::Message,
+    ) -> Result<()> {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.meet(from);
             peer.step(message)?;
@@ -330,9 +353,46 @@ impl RaftWorker {
         Ok(())
     }
 
-    /// Remembers a range for a snapshot that Raft is about to look at.
-    pub(super) fn note_reserved(&mut self, id: RegionId) {
-        self.reserved.push(id);
+    /// The files of a snapshot were read through: Raft may look at it, if the peer is still as it was.
+    fn on_snapshot_checked(&mut self, envelope: RaftMessage, is_whole: bool) -> Result<()> {
+        let id = RegionId::new(envelope.region_id);
+        let own = self.peers.get(&id).filter(|peer| peer.stage.takes_messages()).map(Peer::own);
+        let is_for_own = own.is_some() && own == envelope.to_peer;
+        let key = snapshot_key(&envelope);
+        let (Some(from), Some(message)) = (envelope.from_peer, envelope.message) else {
+            return Ok(());
+        };
+        if is_whole && is_for_own {
+            self.shown.push(id);
+            return self.step(id, from, message);
+        }
+        self.give_up(id, key);
+        Ok(())
+    }
+
+    /// Nothing becomes of a snapshot. What was set aside is free again, unless it is another one's by now.
+    fn give_up(&mut self, id: RegionId, key: Option<SnapKey>) {
+        if self.holds.get(&id).map(|(held, _)| *held) == key {
+            self.release(id);
+        }
+    }
+
+    /// Sets a range aside for a snapshot, and keeps its files.
+    pub(super) fn reserve(
+        &mut self,
+        id: RegionId,
+        range: Reservation,
+        files: Option<(SnapKey, Hold)>,
+    ) {
+        self.index.reserve(id, range);
+        if let Some(files) = files {
+            self.holds.insert(id, files);
+        }
+    }
+
+    fn release(&mut self, id: RegionId) {
+        self.index.release(id);
+        self.holds.remove(&id);
     }
 
     fn on_completion(&mut self, completion: Completion) -> Result<()> {
@@ -359,6 +419,9 @@ impl RaftWorker {
                 {
                     peer.node.storage_mut().snapshot_built(snapshot);
                 }
+            }
+            Completion::SnapshotChecked { message, is_whole } => {
+                self.on_snapshot_checked(*message, is_whole)?;
             }
             Completion::SnapshotInstalled { region, installed } => {
                 self.on_installed(region, installed);
@@ -431,7 +494,7 @@ impl RaftWorker {
     fn on_installed(&mut self, id: RegionId, installed: bool) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if let Some(region) = peer.on_installed(installed, &mut self.out) {
-            self.index.release(id);
+            self.release(id);
             self.index.put(&region);
         }
         self.dirty.insert(id);
@@ -468,7 +531,7 @@ impl RaftWorker {
         // Before anybody may call a new peer of this region: its log must not begin with this one.
         self.clear_log(id)?;
         self.index.remove(id);
-        self.index.release(id);
+        self.release(id);
         self.context.router.withdraw(id);
         self.dirty.remove(&id);
         Ok(())
@@ -537,14 +600,14 @@ impl RaftWorker {
         }
     }
 
-    /// Gives reserved ranges free whose snapshot Raft did not take.
+    /// Gives ranges free whose snapshot Raft did not take.
     fn release_unused(&mut self) {
-        for id in std::mem::take(&mut self.reserved) {
+        for id in std::mem::take(&mut self.shown) {
             let is_used = self.peers.get(&id).is_some_and(|peer| {
                 matches!(peer.stage, Stage::Stopping(_) | Stage::Installing | Stage::Broken)
             });
             if !is_used {
-                self.index.release(id);
+                self.release(id);
             }
         }
     }
@@ -584,6 +647,9 @@ impl RaftWorker {
                 if let Some(peer) = self.peers.get_mut(&region.region_id()) {
                     peer.check_failed();
                 }
+            }
+            RegionTask::CheckSnapshot(message) => {
+                self.give_up(RegionId::new(message.region_id), snapshot_key(&message));
             }
             // These must be done, whenever there is room.
             RegionTask::Install(_) | RegionTask::DeleteLog { .. } => self.out.region.push(task),
@@ -642,6 +708,12 @@ impl RaftWorker {
     pub fn waiting(&self) -> usize {
         self.peers.values().map(Peer::waiting).sum()
     }
+}
+
+/// Which snapshot a message carries, if it does.
+fn snapshot_key(envelope: &RaftMessage) -> Option<SnapKey> {
+    let carried = envelope.message.as_ref()?.snapshot.as_ref()?;
+    Some(SnapKey::of(carried, envelope.region_id))
 }
 
 impl Drop for RaftWorker {

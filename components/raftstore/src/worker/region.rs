@@ -8,7 +8,7 @@ use prost::Message;
 use proto::RegionId;
 use proto::eraftpb::{ConfState, Entry, Snapshot};
 use proto::metapb::Region;
-use proto::raft_serverpb::{RaftApplyState, RaftSnapshotData, RegionLocalState};
+use proto::raft_serverpb::{RaftApplyState, RaftMessage, RaftSnapshotData, RegionLocalState};
 use runtime::clock::Clock;
 use runtime::worker::{Runner, Tasks};
 use slog::{Logger, debug, error, warn};
@@ -64,6 +64,10 @@ impl RegionWorker {
                 };
                 self.report(Completion::SnapshotBuilt { region, snapshot });
             }
+            RegionTask::CheckSnapshot(message) => {
+                let is_whole = self.is_whole(&message);
+                self.report(Completion::SnapshotChecked { message, is_whole });
+            }
             RegionTask::Install(marker) => self.install(&marker)?,
             RegionTask::DeleteLog { region, end } => {
                 let known = self.cut.entry(region).or_default();
@@ -102,6 +106,22 @@ impl RegionWorker {
         Ok(entry.map(|entry| entry.term))
     }
 
+    /// Whether the files of a snapshot are what its message says. Those that are not are thrown away, and
+    /// the leader will be asked again.
+    fn is_whole(&self, message: &RaftMessage) -> bool {
+        let carried = message.message.as_ref().and_then(|inner| inner.snapshot.as_ref());
+        let Some(carried) = carried else { return false };
+        let key = SnapKey::of(carried, message.region_id);
+        let Ok(data) = RaftSnapshotData::decode(carried.data.clone()) else { return false };
+        let checked = snapshot::verify(&self.snapshots, key, &data);
+        if let Err(error) = &checked {
+            warn!(self.log, "a snapshot that came is discarded";
+                "region" => message.region_id, "error" => %error);
+            self.retire(key);
+        }
+        checked.is_ok()
+    }
+
     /// Steps 5 to 7 of an install; see [`crate::storage`].
     fn install(&mut self, marker: &InstallMarker) -> Result<()> {
         let region = marker.region.as_ref().map(Region::region_id).unwrap_or_default();
@@ -134,11 +154,16 @@ impl RegionWorker {
         finish_install(marker, &mut batch);
         let durability = if mutant::on(25) { Durability::Unsynced } else { Durability::Synced };
         self.engines.kv.write(&batch, durability)?;
-        // The data is in; whether its files go now or at the next start does not matter.
-        if let Err(error) = self.snapshots.delete(key, Side::Received) {
+        self.retire(key);
+        Ok(())
+    }
+
+    /// Nobody needs the files of a snapshot any more. Whether they go now or at the next start does not
+    /// matter.
+    fn retire(&self, key: SnapKey) {
+        if let Err(error) = self.snapshots.retire(key, Side::Received) {
             warn!(self.log, "the files of a snapshot cannot be deleted"; "error" => %error);
         }
-        Ok(())
     }
 
     fn check_size(&mut self, region: &Region, written: u64) -> Result<()> {

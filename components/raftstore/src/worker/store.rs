@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use prost::Message as _;
+use proto::eraftpb::Snapshot;
 use proto::metapb::{Peer as PeerRecord, Region, RegionEpoch};
 use proto::raft_serverpb::{RaftMessage, RaftSnapshotData};
 use proto::{RegionId, StoreId};
@@ -17,8 +18,7 @@ use crate::error::Result;
 use crate::peer::stage::Stage;
 use crate::peer::stale::{self, Verdict};
 use crate::peer::{self, Peer};
-use crate::region_index::Reservation;
-use crate::snapshot::{Side, SnapKey};
+use crate::snapshot::SnapKey;
 use crate::storage::PeerStorage;
 use crate::{mutant, state};
 
@@ -141,23 +141,14 @@ impl RaftWorker {
 
     /// Whether a snapshot may be shown to Raft: its files are here, it is of this peer, and there is room
     /// for its range. If so the range is reserved.
-    pub(super) fn admit_snapshot(
-        &mut self,
-        id: RegionId,
-        message: &proto::eraftpb::Message,
-    ) -> bool {
-        let Some(snapshot) = &message.snapshot else { return true };
+    pub(super) fn admit_snapshot(&mut self, id: RegionId, snapshot: &Snapshot) -> bool {
         let Some(peer) = self.peers.get(&id) else { return false };
         let Ok(data) = RaftSnapshotData::decode(snapshot.data.clone()) else { return false };
-        let Some(region) = data.region else { return false };
+        let Some(region) = data.region.clone() else { return false };
         let is_ours = region.id == id.get()
             && region.peers.contains(&peer.own())
             && proto::region::is_before_end(&region.start_key, &region.end_key);
         if !is_ours || !peer.could_use_snapshot(snapshot.index()) {
-            return false;
-        }
-        let key = SnapKey { region: id.get(), term: snapshot.term(), index: snapshot.index() };
-        if !self.context.snapshots.exists(key, Side::Received) {
             return false;
         }
         let range = peer.storage().cleared_by(&region);
@@ -166,8 +157,9 @@ impl RaftWorker {
             debug!(self.context.log, "a snapshot has to wait for its range"; "region" => id.get());
             return false;
         }
-        self.index.reserve(id, Reservation { start: range.start, end: range.end });
-        self.note_reserved(id);
+        let key = SnapKey::of(snapshot, id.get());
+        let Ok(hold) = self.context.snapshots.accept(key, &data) else { return false };
+        self.reserve(id, range, Some((key, hold)));
         true
     }
 }
