@@ -64,6 +64,12 @@ pub trait Snapshot: Send + Sync {
     /// The value of `key` in this state.
     fn get(&self, cf: Cf, key: &[u8]) -> Result<Option<Bytes>>;
 
+    /// What [`Snapshot::get`] answers for each of `keys`, which may come in any order and more than
+    /// once. An engine may do it faster together, fastest when the keys ascend.
+    fn get_many(&self, cf: Cf, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>> {
+        keys.iter().map(|key| self.get(cf, key)).collect()
+    }
+
     /// A cursor over the keys of `range` in this state. It stands nowhere until the first seek.
     fn cursor<'a>(&'a self, cf: Cf, range: KeyRange<'_>) -> Result<Box<dyn Cursor + 'a>>;
 }

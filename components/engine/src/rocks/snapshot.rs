@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rocksdb::ReadOptions;
+use rocksdb::{DBPinnableSlice, ReadOptions};
 use self_cell::self_cell;
 
 use super::Opened;
@@ -44,6 +44,21 @@ impl Snapshot for RocksSnapshot {
         let value = opened.db.get_pinned_cf_opt(opened.handle(cf), key, &self.point);
         let value = value.map_err(|error| on_read(&opened.path, &error))?;
         Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+    }
+
+    fn get_many(&self, cf: Cf, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>> {
+        let opened = self.view.borrow_owner();
+        // The library sorts them itself otherwise.
+        let sorted = keys.is_sorted();
+        let handle = opened.handle(cf);
+        let keys = keys.iter().copied();
+        let values = opened.db.batched_multi_get_cf_opt(&handle, keys, sorted, &self.point);
+        let own = |value: DBPinnableSlice<'_>| Bytes::copy_from_slice(&value);
+        let answers = values.into_iter().map(|answer| match answer {
+            Ok(value) => Ok(value.map(own)),
+            Err(error) => Err(on_read(&opened.path, &error)),
+        });
+        answers.collect()
     }
 
     fn cursor<'a>(&'a self, cf: Cf, range: KeyRange<'_>) -> Result<Box<dyn Cursor + 'a>> {

@@ -37,6 +37,8 @@ conformance! {
     a_snapshot_does_not_move
     a_cursor_stays_inside_its_range
     a_cursor_that_ran_off_stays_off
+    many_keys_are_looked_up_like_one_after_the_other
+    a_cursor_crosses_from_prefix_to_prefix
     a_batch_is_seen_whole_or_not_at_all
     a_file_covers_what_was_there
     a_bad_file_changes_nothing
@@ -209,6 +211,84 @@ fn a_cursor_that_ran_off_stays_off(case: &Case<'_>) {
     assert!(!cursor.is_valid());
     assert!(cursor.seek_to_last().unwrap());
     assert_eq!((cursor.key(), cursor.value()), (&b"a"[..], &b"1"[..]));
+}
+
+fn many_keys_are_looked_up_like_one_after_the_other(case: &Case<'_>) {
+    let key = |number: u32| format!("key {number:05}").into_bytes();
+    for cf in [Cf::Default, Cf::Lock, Cf::Write] {
+        let keys: Vec<_> = (0..300).map(key).collect();
+        for (number, key) in keys.iter().enumerate() {
+            // Some in files, some in memory, some in both, some nowhere, some no longer.
+            let mut batch = WriteBatch::new();
+            match number % 5 {
+                0 => continue,
+                1 => batch.delete(cf, key.clone()),
+                _ => batch.put(cf, key.clone(), key.clone()),
+            }
+            case.engine.write(&batch, Unsynced).unwrap();
+            if number == 200 {
+                case.engine.flush().unwrap();
+            }
+        }
+        let mut batch = WriteBatch::new();
+        batch.delete_range(cf, key(50), key(60));
+        batch.put(cf, key(52), &b""[..]);
+        case.engine.write(&batch, Unsynced).unwrap();
+        let snapshot = case.engine.snapshot().unwrap();
+        batch.clear();
+        batch.delete_range(cf, key(0), key(290));
+        case.engine.write(&batch, Unsynced).unwrap();
+
+        let ascending: Vec<_> = keys.iter().map(Vec::as_slice).collect();
+        let descending: Vec<_> = ascending.iter().rev().copied().collect();
+        let twice = [&ascending[52..80], &ascending[40..60], &ascending[52..53]].concat();
+        for keys in [ascending, descending, twice, vec![]] {
+            let one_by_one: Vec<_> =
+                keys.iter().map(|key| snapshot.get(cf, key).unwrap()).collect();
+            assert_eq!(snapshot.get_many(cf, &keys).unwrap(), one_by_one, "{cf}");
+        }
+    }
+}
+
+/// Keys as versions of a few user keys have them: many that differ in their last eight bytes only, and
+/// others that are shorter than those. Whatever an engine does to find the versions of one key faster,
+/// its cursor goes on to the next key, both ways, also where it was sought with a key that is not there.
+fn a_cursor_crosses_from_prefix_to_prefix(case: &Case<'_>) {
+    let version = |user: &str, ts: u64| [user.as_bytes(), &(!ts).to_be_bytes()].concat();
+    let mut keys: Vec<Vec<u8>> =
+        [&b""[..], b"a", b"user", b"user-aa\xff"].map(<[u8]>::to_vec).into();
+    for user in ["", "user-a", "user-b", "user-c", "user-e"] {
+        keys.extend((1..=20).map(|ts| version(user, ts * 10)));
+    }
+    for (number, key) in keys.iter().enumerate() {
+        let mut batch = WriteBatch::new();
+        batch.put(Cf::Write, key.clone(), &b"1"[..]);
+        case.engine.write(&batch, Unsynced).unwrap();
+        if number % 30 == 29 {
+            case.engine.flush().unwrap();
+        }
+    }
+    keys.sort();
+    let snapshot = case.engine.snapshot().unwrap();
+    let mut cursor = snapshot.cursor(Cf::Write, KeyRange::ALL).unwrap();
+    let users = ["", "user", "user-a", "user-b", "user-bb", "user-c", "user-d", "user-e", "user-f"];
+    for user in users {
+        for ts in [0, 5, 95, 100, 205, u64::MAX] {
+            let target = version(user, ts);
+            let at = keys.partition_point(|key| *key < target);
+            let mut valid = cursor.seek(&target).unwrap();
+            for key in keys[at..].iter().take(30) {
+                assert!(valid && cursor.key() == key, "from {user:?} at {ts} forwards");
+                valid = cursor.next().unwrap();
+            }
+            let at = keys.partition_point(|key| *key <= target);
+            let mut valid = cursor.seek_for_prev(&target).unwrap();
+            for key in keys[..at].iter().rev().take(30) {
+                assert!(valid && cursor.key() == key, "from {user:?} at {ts} backwards");
+                valid = cursor.prev().unwrap();
+            }
+        }
+    }
 }
 
 fn a_batch_is_seen_whole_or_not_at_all(case: &Case<'_>) {

@@ -117,6 +117,7 @@ fn reads_that_fail_do_not_poison() {
     assert!(engine.get(Cf::Default, b"key").unwrap_err().is_corrupt());
     let snapshot = engine.snapshot().unwrap();
     assert!(snapshot.get(Cf::Default, b"key").unwrap_err().is_corrupt());
+    assert!(snapshot.get_many(Cf::Default, &[b"key"]).unwrap_err().is_corrupt());
     let mut cursor = snapshot.cursor(Cf::Default, crate::KeyRange::ALL).unwrap();
     assert!(cursor.seek_to_first().unwrap_err().is_corrupt());
     faults.set_reads_fail(false);

@@ -53,6 +53,11 @@ impl Model {
                 let found = snapshot.get(cf, key).unwrap();
                 assert_eq!(found.as_deref(), Some(value.as_slice()), "{cf} {key:?}");
             }
+            let keys: Vec<_> = expected.iter().map(|(key, _)| key.as_slice()).collect();
+            let found = snapshot.get_many(cf, &keys).unwrap();
+            let found: Vec<_> = found.iter().map(|value| value.as_deref().unwrap()).collect();
+            let values: Vec<_> = expected.iter().map(|(_, value)| value.as_slice()).collect();
+            assert_eq!(found, values, "{cf} together");
         }
     }
 }
