@@ -12,6 +12,10 @@
 //! later turn, or is dropped where it will be wished for again.
 
 pub mod apply;
+mod completion;
+mod inbound;
+mod load;
+mod look;
 pub mod raft;
 pub mod region;
 pub mod scheduler;
