@@ -48,6 +48,21 @@ impl Core {
         }
     }
 
+    /// Forgets everything, as a scheduler does that stops leading.
+    pub fn reset(&mut self, now: Instant) {
+        let rng = self.rng.fork("term");
+        *self = Core::new(self.config.clone(), rng, now);
+    }
+
+    /// Regions that were known before the restart: they are there until somebody says otherwise, but
+    /// who leads them must be heard anew.
+    pub fn recall(&mut self, regions: Vec<Region>) {
+        for region in regions {
+            self.cluster.regions.put(Arc::new(RegionInfo::new(region, None)));
+        }
+        self.cluster.refresh_all();
+    }
+
     /// A region's leader reports. What has to be said to it comes with the answer.
     pub fn report(
         &mut self,

@@ -86,10 +86,16 @@ impl Cluster {
     }
 
     /// Brings what is known of a store's load up to date. A store that nobody registered has none.
-    pub(super) fn refresh(&mut self, store: u64) {
+    fn refresh(&mut self, store: u64) {
         let load = self.regions.load(store);
         if let Some(store) = self.stores.get_mut(store) {
             store.load = load;
         }
+    }
+
+    /// Brings what is known of all stores' loads up to date.
+    pub fn refresh_all(&mut self) {
+        let ids: Vec<u64> = self.stores.iter().map(super::stores::Store::id).collect();
+        ids.into_iter().for_each(|id| self.refresh(id));
     }
 }

@@ -34,7 +34,7 @@ pub const WATCHERS_MAX: usize = 100_000;
 const TICKS_PER_NOTICE: u64 = 6000;
 
 /// The version of etcd whose API this is.
-pub const ETCD_VERSION: &str = "3.4.30";
+pub const ETCD_VERSION: &str = "3.4.3";
 
 /// Something that is told once.
 pub type Told = Box<dyn FnOnce(WatchResponse) + Send>;

@@ -1,0 +1,380 @@
+//! What the scheduler can be told, and where it is told it.
+//!
+//! In order, each over the one before: defaults, the file of `--config`, `TINYSCHEDULER_...` variables,
+//! flags.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use runtime::flags::with_two_dashes;
+use runtime::settings::{Origin, Settings, SettingsError};
+use runtime::units::{Bytes, Period};
+use serde::{Deserialize, Serialize};
+
+use crate::schedule;
+
+/// The prefix of environment variables that are settings.
+pub const VARIABLES: &str = "TINYSCHEDULER_";
+
+/// The variable that the Go original's stores read their level from; it is heard here, too.
+const LOG_LEVEL: &str = "LOG_LEVEL";
+
+/// The settings. Every field is a setting of the same name in kebab case.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Config {
+    /// The name of this scheduler, which tells it from others of the same cluster.
+    pub name: String,
+    /// The directory for everything that must survive. Empty is `default.` and the name.
+    pub data_dir: PathBuf,
+    /// The URL to serve on, and only this one: calls of stores and clients, and etcd's API.
+    pub client_urls: String,
+    /// The URL under which others reach us. Empty is where we serve.
+    pub advertise_client_urls: String,
+    /// The address of `/metrics`, `/status`, `/livez` and `/readyz`. Empty serves none.
+    pub status_addr: String,
+    /// The id that the cluster must have; zero takes the one it has, or chooses one.
+    pub cluster_id: u64,
+    /// A real etcd, for several schedulers that share it. Empty keeps everything here, alone.
+    pub etcd_endpoints: Vec<String>,
+    /// With a real etcd: for how long a leader leads without renewing. Shorter finds a successor sooner.
+    pub lease: Period,
+    /// How far ahead the window of timestamps is saved. Longer writes less often; a restart skips it.
+    pub tso_save_interval: Period,
+    /// How regions are replicated.
+    pub replication: Replication,
+    /// How eagerly things are moved.
+    pub schedule: schedule::config::Config,
+    /// The key space that etcd's clients see.
+    pub meta: Meta,
+    /// What the process tells a person.
+    pub log: runtime::log::Config,
+    /// How the disk is used.
+    pub engine: engine::Config,
+}
+
+/// How regions are replicated.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Replication {
+    /// How many peers a region has, in a cluster that is founded now.
+    pub max_replicas: u32,
+}
+
+/// The key space that etcd's clients see.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Meta {
+    /// How much memory and disk it takes, history included; beyond that, writes are refused.
+    pub quota: Bytes,
+    /// How many revisions are kept for watchers that come back.
+    pub history: u32,
+}
+
+impl Default for Replication {
+    fn default() -> Self {
+        Replication { max_replicas: 3 }
+    }
+}
+
+impl Default for Meta {
+    fn default() -> Self {
+        Meta { quota: Bytes::mib(256), history: 100_000 }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        // What is kept is small: a few stores, a few keys.
+        let mut engine =
+            engine::Config { block_cache: Bytes::mib(16), ..engine::Config::default() };
+        (engine.raft.write_buffer, engine.raft.log_size) = (Bytes::mib(16), Bytes::mib(64));
+        Config {
+            name: "tinyscheduler".to_owned(),
+            data_dir: PathBuf::new(),
+            client_urls: "http://127.0.0.1:2379".to_owned(),
+            advertise_client_urls: String::new(),
+            status_addr: "127.0.0.1:2381".to_owned(),
+            cluster_id: 0,
+            etcd_endpoints: Vec::new(),
+            lease: Period::secs(3),
+            tso_save_interval: Period::secs(3),
+            replication: Replication::default(),
+            schedule: schedule::config::Config::default(),
+            meta: Meta::default(),
+            log: runtime::log::Config::default(),
+            engine,
+        }
+    }
+}
+
+/// The address of a URL that is an address: `http://127.0.0.1:2379`.
+pub fn address(url: &str) -> Option<SocketAddr> {
+    url.strip_prefix("http://")?.trim_end_matches('/').parse().ok()
+}
+
+impl Config {
+    /// Where everything lies that must survive.
+    pub fn data_dir(&self) -> PathBuf {
+        if self.data_dir.as_os_str().is_empty() {
+            return PathBuf::from(format!("default.{}", self.name));
+        }
+        self.data_dir.clone()
+    }
+
+    /// Where to serve; the settings were validated.
+    pub fn client_addr(&self) -> SocketAddr {
+        address(&self.client_urls).expect("the settings were validated")
+    }
+
+    /// Everything that is wrong, each with the name of the setting.
+    pub fn validate(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut require = |holds: bool, problem: &str| {
+            if !holds {
+                problems.push(problem.to_owned());
+            }
+        };
+        require(!self.name.is_empty(), "name must not be empty");
+        let serves = address(&self.client_urls);
+        require(
+            serves.is_some(),
+            "client-urls must be one URL without encryption, such as http://127.0.0.1:2379",
+        );
+        let advertised = self.advertise_client_urls.as_str();
+        require(
+            advertised.is_empty() || has_host(advertised),
+            "advertise-client-urls must be one URL, such as http://192.168.1.7:2379",
+        );
+        require(
+            serves.is_none_or(|addr| !addr.ip().is_unspecified()) || !advertised.is_empty(),
+            "advertise-client-urls must say how others reach us, as client-urls names every address",
+        );
+        require(
+            self.status_addr.is_empty() || self.status_addr.parse::<SocketAddr>().is_ok(),
+            "status-addr must be an address and a port, or empty",
+        );
+        let etcd = self.etcd_endpoints.iter().all(|url| has_host(url));
+        require(etcd, "etcd-endpoints must be URLs, such as http://127.0.0.1:12379");
+        require(self.lease >= Period::secs(1), "lease must be at least 1s");
+        let window = Period::millis(100)..=Period::secs(60);
+        require(window.contains(&self.tso_save_interval), "tso-save-interval must be 100ms to 1m");
+        require(self.replication.max_replicas > 0, "replication.max-replicas must not be zero");
+        require(self.meta.history > 0, "meta.history must not be zero");
+        problems
+            .extend(self.schedule.validate().into_iter().map(|text| format!("schedule.{text}")));
+        problems.extend(self.engine.validate().into_iter().map(|text| format!("engine.{text}")));
+        problems
+    }
+}
+
+/// Whether a URL has a scheme, a host and a port, which is what clients dial.
+fn has_host(url: &str) -> bool {
+    let Some(rest) = url.strip_prefix("http://") else { return false };
+    let rest = rest.trim_end_matches('/');
+    rest.rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
+/// The scheduler of a TinyKV cluster: timestamps, ids, the map of regions, and etcd's API for TinySQL.
+///
+/// Without arguments it serves on http://127.0.0.1:2379 with its data in ./default.tinyscheduler. Long
+/// flags may be written with one dash, as the Go original does: -data-dir=sched.
+#[derive(Debug, Parser)]
+#[command(name = "tinyscheduler-server", version)]
+pub struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    #[command(flatten)]
+    flags: Flags,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print the effective settings, each with where it came from, and end.
+    Config,
+}
+
+#[derive(Debug, Args)]
+struct Flags {
+    /// Read settings from this TOML file.
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+
+    /// The name of this scheduler [default: tinyscheduler].
+    #[arg(long, value_name = "NAME", global = true)]
+    name: Option<String>,
+
+    /// Keep the data in this directory [default: default.NAME].
+    #[arg(long, value_name = "DIR", global = true)]
+    data_dir: Option<String>,
+
+    /// Serve on this URL [default: <http://127.0.0.1:2379>].
+    #[arg(long, value_name = "URL", global = true)]
+    client_urls: Option<String>,
+
+    /// The URL under which others reach us [default: that of --client-urls].
+    #[arg(long, value_name = "URL", global = true)]
+    advertise_client_urls: Option<String>,
+
+    /// Serve metrics and status over HTTP on this address [default: 127.0.0.1:2381].
+    #[arg(long, value_name = "HOST:PORT", global = true)]
+    status_addr: Option<String>,
+
+    /// Keep the metadata in this etcd, and share it with other schedulers.
+    #[arg(long, value_name = "URLS", global = true)]
+    etcd_endpoints: Option<String>,
+
+    /// Show what is at least this important: debug, info, warn, error or fatal [default: info].
+    #[arg(short = 'L', long = "loglevel", value_name = "LEVEL", global = true)]
+    loglevel: Option<String>,
+
+    /// Set any setting by its name, as in --set schedule.max-store-down-time=10m.
+    #[arg(long = "set", value_name = "NAME=VALUE", global = true)]
+    settings: Vec<String>,
+}
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Wish {
+    /// Serve, with these settings. The names are variables that look like settings and are none.
+    Serve(Box<Config>, Vec<String>),
+    /// Print this text.
+    Print(String),
+}
+
+/// Why a command line, with the file and the variables behind it, cannot be followed.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The flags are not understood, or they ask for help: the text says which.
+    #[error(transparent)]
+    Flags(#[from] clap::Error),
+    /// A setting is unknown or does not fit.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The settings are understood and make no sense.
+    #[error("the settings cannot work:\n  - {}", .0.join("\n  - "))]
+    Invalid(Vec<String>),
+}
+
+/// Reads all layers.
+pub fn read(
+    arguments: impl IntoIterator<Item = OsString>,
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Result<Wish, ConfigError> {
+    let CommandLine { command, flags } = CommandLine::try_parse_from(with_two_dashes(arguments))?;
+    let mut settings = Settings::defaults(&Config::default());
+    if let Some(path) = &flags.config {
+        settings.merge_file(path)?;
+    }
+    let variables: Vec<_> = variables.into_iter().collect();
+    let level = variables.iter().find(|(name, level)| name == LOG_LEVEL && !level.is_empty());
+    if let Some((name, level)) = level {
+        settings.set("log.level", level, Origin::Environment(name.clone()))?;
+    }
+    let unknown = settings.merge_environment(VARIABLES, variables)?;
+    flags.merge_into(&mut settings)?;
+    let config: Config = settings.read()?;
+    let problems = config.validate();
+    if !problems.is_empty() {
+        return Err(ConfigError::Invalid(problems));
+    }
+    Ok(match command {
+        Some(Command::Config) => Wish::Print(settings.describe()),
+        None => Wish::Serve(Box::new(config), unknown),
+    })
+}
+
+impl Flags {
+    fn merge_into(&self, settings: &mut Settings) -> Result<(), ConfigError> {
+        let named = [
+            ("name", "-name", &self.name),
+            ("data-dir", "-data-dir", &self.data_dir),
+            ("client-urls", "-client-urls", &self.client_urls),
+            ("advertise-client-urls", "-advertise-client-urls", &self.advertise_client_urls),
+            ("status-addr", "-status-addr", &self.status_addr),
+            ("etcd-endpoints", "--etcd-endpoints", &self.etcd_endpoints),
+            ("log.level", "-L", &self.loglevel),
+        ];
+        for (name, flag, value) in named {
+            if let Some(value) = value {
+                settings.set(name, value, Origin::Flag(flag.to_owned()))?;
+            }
+        }
+        for setting in &self.settings {
+            let (name, value) = setting.split_once('=').unwrap_or((setting, ""));
+            settings.set(name, value, Origin::Flag("--set".to_owned()))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish(arguments: &[&str]) -> Result<Wish, ConfigError> {
+        let arguments = std::iter::once("tinyscheduler-server").chain(arguments.iter().copied());
+        read(arguments.map(OsString::from), [])
+    }
+
+    fn config(arguments: &[&str]) -> Config {
+        match wish(arguments).unwrap() {
+            Wish::Serve(config, _) => *config,
+            Wish::Print(text) => panic!("{text}"),
+        }
+    }
+
+    #[test]
+    fn without_arguments_the_defaults_hold_and_work() {
+        assert_eq!(config(&[]), Config::default());
+        assert_eq!(Config::default().data_dir(), PathBuf::from("default.tinyscheduler"));
+    }
+
+    #[test]
+    fn the_originals_flags_are_understood_with_one_dash_and_two() {
+        let config = config(&[
+            "-name=a",
+            "--data-dir=d",
+            "-client-urls=http://127.0.0.1:1",
+            "-advertise-client-urls",
+            "http://sched:1",
+            "-L",
+            "warn",
+            "--etcd-endpoints=http://a:2379,http://b:2379",
+        ]);
+        assert_eq!((config.name.as_str(), config.data_dir()), ("a", PathBuf::from("d")));
+        assert_eq!(config.client_addr(), "127.0.0.1:1".parse().unwrap());
+        assert_eq!(config.advertise_client_urls, "http://sched:1");
+        assert_eq!(config.log.level.as_str(), "warn");
+        assert_eq!(config.etcd_endpoints, ["http://a:2379", "http://b:2379"]);
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_by_name() {
+        let cases: [(&[&str], &str); 6] = [
+            (&["-peer-urls=http://127.0.0.1:2380"], "--peer-urls"),
+            (&["-client-urls=127.0.0.1:2379"], "client-urls must be one URL"),
+            (&["-client-urls=http://0.0.0.0:2379"], "advertise-client-urls must say how"),
+            (&["-advertise-client-urls=localhost:2379"], "advertise-client-urls must be one URL"),
+            (&["--set", "shedule.min-interval=1s"], "did you mean schedule.min-interval?"),
+            (&["--set", "schedule.max-interval=1ms"], "schedule.max-interval must be at least"),
+        ];
+        for (arguments, message) in cases {
+            let error = wish(arguments).unwrap_err().to_string();
+            assert!(error.contains(message), "{arguments:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_effective_settings_are_printed_with_their_origin() {
+        let Wish::Print(text) = wish(&["config", "-name=a"]).unwrap() else {
+            panic!("it should print");
+        };
+        assert!(text.contains("name = \"a\"  # from the flag -name\n"), "{text}");
+        assert!(text.contains("[schedule]\n"), "{text}");
+    }
+}

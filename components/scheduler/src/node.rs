@@ -1,0 +1,381 @@
+//! The parts of a scheduler, put together; how it starts, and how it stops.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::Engine;
+use proto::schedulerpb::Member;
+use runtime::Rng;
+use runtime::clock::Clock;
+use runtime::metrics::Metrics;
+use runtime::shutdown::{Stopping, Trigger};
+use runtime::worker::{Alarm, Panicked, Tasks, Thread, Worker};
+use slog::{Logger, info, warn};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+use crate::config::Config;
+use crate::core::Core;
+use crate::error::Error;
+use crate::failure::Failure;
+use crate::keeper::{self, Keeper};
+use crate::member::{Membership, Term};
+use crate::meta::worker::MetaRunner;
+use crate::meta::{Identity, Limits, Space};
+use crate::metrics::Meters;
+use crate::records::{EngineRecords, Records};
+use crate::rounds::{Nothing, Rounds};
+use crate::service::etcd::{Backend, Etcd};
+use crate::service::http::{self, Pages};
+use crate::service::scheduler::Service;
+use crate::state::State;
+use crate::tso::Tso;
+
+/// Calls that one connection may have under way at a time.
+const CALLS_PER_CONNECTION: u32 = 4096;
+
+/// A connection over which nothing comes is asked whether it is alive, and closed if it does not answer.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long the calls under way may take once the process is asked to stop; streams never end by
+/// themselves.
+const DRAIN_MAX: Duration = Duration::from_secs(1);
+
+/// What waits for the keeper, and for the space; more is refused as busy.
+const KEEPER_QUEUE: usize = 4096;
+const SPACE_QUEUE: usize = 8192;
+
+/// How often each of them looks at the time.
+const KEEPER_TICK: Duration = Duration::from_millis(50);
+const SPACE_TICK: Duration = Duration::from_millis(100);
+const ROUNDS_TICK: Duration = Duration::from_millis(10);
+
+/// Why a scheduler cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The data cannot be used.
+    #[error(transparent)]
+    Scheduler(#[from] Error),
+    /// The directory belongs to somebody else.
+    #[error(
+        "the data directory belongs to {found}, and not to {wanted}; start with another -data-dir, or \
+         with the settings it was made with"
+    )]
+    Foreign {
+        /// Whose it is.
+        found: String,
+        /// Whose it should be.
+        wanted: String,
+    },
+    /// An address cannot be listened on.
+    #[error("cannot listen on {addr}: {source}; choose another with -client-urls or -status-addr")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system refused a thread or a signal.
+    #[error("the process cannot run: {0}")]
+    System(#[from] io::Error),
+    /// The real etcd cannot be used.
+    #[error("the etcd behind --etcd-endpoints cannot be used: {0}")]
+    Outside(String),
+    /// Something broke while serving, and going on would be guessing.
+    #[error("the scheduler had to stop: {0}")]
+    Failed(String),
+    /// A thread ended by a panic.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
+    /// The transport failed while serving.
+    #[error("serving failed: {0}")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+impl From<engine::Error> for NodeError {
+    fn from(error: engine::Error) -> Self {
+        NodeError::Scheduler(error.into())
+    }
+}
+
+/// Serves until the process is asked to stop.
+#[cfg(feature = "rocksdb")]
+pub fn run(config: &Config, clock: Arc<dyn Clock>, logger: &Logger) -> Result<(), NodeError> {
+    use engine::{Layout, OpenMode, Recovery, Rocks};
+    use runtime::shutdown::Stop;
+
+    let path = config.data_dir().join("meta");
+    let (mode, recovery) = (OpenMode::CreateIfMissing, Recovery::Strict);
+    let rocks = Rocks::open(&path, Layout::Raft, &config.engine, mode, recovery)?;
+    let stop = Stop::new();
+    listen_to_signals(stop.trigger(), logger.clone())?;
+    let failure = Arc::new(Failure::new(stop.trigger()));
+    end_with_a_panic(Arc::clone(&failure));
+    let runtime = async_runtime()?;
+    let base = Base { engine: Arc::new(rocks), clock, failure, logger: logger.clone() };
+    let failure = Arc::clone(&base.failure);
+    let (served, workers) = runtime.block_on(async {
+        let running = Running::start(config, base).await?;
+        info!(logger, "serving"; "addr" => %running.addr);
+        Ok::<_, NodeError>(running.until(&stop.stopping(), logger).await)
+    })?;
+    // From the outside in: once no task of the runtime is left, the queues close and their threads end.
+    drop(runtime);
+    let ended = workers.into_iter().try_for_each(Worker::join);
+    if let Some(reason) = failure.reason() {
+        return Err(NodeError::Failed(reason.to_owned()));
+    }
+    served?;
+    ended?;
+    info!(logger, "stopped");
+    Ok(())
+}
+
+/// What a scheduler stands on.
+pub struct Base {
+    /// The disk.
+    pub engine: Arc<dyn Engine>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What ends it from within.
+    pub failure: Arc<Failure>,
+    /// What it tells a person.
+    pub logger: Logger,
+}
+
+/// A scheduler that serves.
+pub struct Running {
+    /// Where it serves calls.
+    pub addr: SocketAddr,
+    /// Where it serves pages, if it does.
+    pub status_addr: Option<SocketAddr>,
+    /// What its parts share.
+    pub state: Arc<State>,
+    /// What must be written goes here.
+    pub keeper: Tasks<keeper::Task>,
+    listener: TcpListener,
+    pages: Option<(TcpListener, Pages)>,
+    etcd: Etcd,
+    rounds: Tasks<Nothing>,
+    workers: Vec<Worker>,
+}
+
+async fn listen(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), NodeError> {
+    let refused = |source| NodeError::Listen { addr, source };
+    let listener = TcpListener::bind(addr).await.map_err(refused)?;
+    let bound = listener.local_addr().map_err(refused)?;
+    Ok((listener, bound))
+}
+
+impl Running {
+    /// Starts the parts, from the inside out; when it returns, the port is open.
+    pub async fn start(config: &Config, base: Base) -> Result<Self, NodeError> {
+        let (listener, addr) = listen(config.client_addr()).await?;
+        if !addr.ip().is_loopback() {
+            warn!(base.logger, "listening for other machines without encryption"; "addr" => %addr);
+        }
+        let status = match config.status_addr.parse().ok() {
+            Some(addr) => Some(listen(addr).await?),
+            None => None,
+        };
+        let mut rng = seed(base.clock.as_ref());
+        let memory = EngineRecords::new(Arc::clone(&base.engine));
+        let cluster_id = own(config, &memory, &mut rng)?;
+        let me = myself(config, addr, cluster_id);
+        let identity = Identity { cluster: cluster_id, member: me.member_id };
+        let metrics = Metrics::new("tinyscheduler");
+        let now = base.clock.now();
+        let core = Core::new(config.schedule.clone(), rng.fork("core"), now);
+        let tso = Tso::new(config.tso_save_interval.get());
+        let (clock, membership) = (Arc::clone(&base.clock), Membership::new(me));
+        let meters = Meters::new(&metrics);
+        let state = Arc::new(State::new(cluster_id, clock, membership, (core, tso), meters));
+
+        let failure = Arc::clone(&base.failure);
+        let alarm = Alarm::new(move |panicked| failure.report(&panicked.to_string()));
+        let records: Arc<dyn Records> = Arc::new(memory.clone());
+        let mut keeper = Keeper::new(
+            Arc::clone(&state),
+            (records, Some(memory)),
+            Arc::clone(&base.failure),
+            config.replication.max_replicas,
+            base.logger.clone(),
+        );
+        keeper.lead()?;
+        state.membership.lead(Term::Endless);
+        let limits = Limits {
+            bytes: config.meta.quota.as_usize(),
+            revisions: i64::from(config.meta.history),
+            ..Limits::default()
+        };
+        let space = Space::open(base.engine.as_ref(), identity, limits, now)?;
+        let runner =
+            MetaRunner::new(space, base.engine, base.clock, rng.fork("leases"), base.failure);
+        let (space, space_worker) =
+            Worker::spawn_ticking("space", SPACE_QUEUE, SPACE_TICK, &alarm, runner)?;
+        let (keeper, keeper_worker) =
+            Worker::spawn_ticking("keeper", KEEPER_QUEUE, KEEPER_TICK, &alarm, keeper)?;
+        let (rounds, rounds_worker) = Worker::spawn_ticking(
+            "rounds",
+            1,
+            ROUNDS_TICK,
+            &alarm,
+            Rounds::new(Arc::clone(&state)),
+        )?;
+        let etcd = Etcd::new(Arc::clone(&state), Backend::Own(space));
+        let workers = vec![rounds_worker, keeper_worker, space_worker];
+        let status_addr = status.as_ref().map(|(_, addr)| *addr);
+        let pages =
+            status.map(|(listener, _)| (listener, Pages { state: Arc::clone(&state), metrics }));
+        Ok(Running { addr, status_addr, state, keeper, listener, pages, etcd, rounds, workers })
+    }
+
+    /// Serves until it is asked to stop. Answers how that went, and the threads that end once nobody
+    /// has work for them.
+    pub async fn until(
+        self,
+        stopping: &Stopping,
+        logger: &Logger,
+    ) -> (Result<(), NodeError>, Vec<Worker>) {
+        let Running { state, keeper, listener, pages, etcd, rounds, workers, .. } = self;
+        if let Some((listener, pages)) = pages {
+            tokio::spawn(http::serve(listener, pages));
+        }
+        let (health, health_service) = tonic_health::server::health_reporter();
+        health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+        let server = transport()
+            .add_service(Service::new(Arc::clone(&state), keeper).into_server())
+            .add_service(etcd.kv())
+            .add_service(etcd.watches())
+            .add_service(etcd.leases())
+            .add_service(etcd.members())
+            .add_service(etcd.maintenance())
+            .add_service(health_service);
+        drop(etcd);
+        // Answers leave at once: held back to be sent together, as the system would, each waits for the
+        // other side's delayed acknowledgement, which is 40 milliseconds.
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let serving = server.serve_with_incoming_shutdown(incoming, stopping.asked());
+        let mut serving = std::pin::pin!(serving);
+        let served = tokio::select! {
+            outcome = &mut serving => outcome.map_err(NodeError::from),
+            () = stopping.asked() => {
+                let drained = tokio::time::timeout(DRAIN_MAX, &mut serving).await;
+                if drained.is_err() {
+                    info!(logger, "ending the streams"; "waited" => ?DRAIN_MAX);
+                }
+                Ok(())
+            }
+        };
+        drop(rounds);
+        (served, workers)
+    }
+}
+
+/// The transport, before it has anything to serve.
+pub fn transport() -> Server {
+    Server::builder()
+        .max_concurrent_streams(CALLS_PER_CONNECTION)
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_PATIENCE))
+}
+
+/// Chance begins with the time: no two schedulers begin at the same nanosecond of both clocks.
+fn seed(clock: &dyn Clock) -> Rng {
+    let wall = u64::try_from(clock.wall().as_nanos() & u128::from(u64::MAX)).unwrap_or_default();
+    Rng::new(wall ^ u64::from(std::process::id()).rotate_left(40))
+}
+
+/// Where the metadata lies, as a directory remembers it.
+const HERE: &str = "itself";
+
+/// The cluster that this directory belongs to; an empty one belongs to a new cluster from now on.
+fn own(config: &Config, memory: &EngineRecords, rng: &mut Rng) -> Result<u64, NodeError> {
+    let name = |id: u64, place: &str| format!("cluster {id}, whose metadata lies in {place}");
+    match memory.owner()? {
+        Some((id, place)) => {
+            let is_wanted = config.cluster_id == 0 || config.cluster_id == id;
+            if !is_wanted || place != HERE {
+                let wanted = if is_wanted { id } else { config.cluster_id };
+                return Err(NodeError::Foreign {
+                    found: name(id, &place),
+                    wanted: name(wanted, HERE),
+                });
+            }
+            Ok(id)
+        }
+        None => {
+            let chosen =
+                if config.cluster_id == 0 { rng.next_u64() >> 1 } else { config.cluster_id };
+            memory.own(chosen.max(1), HERE)?;
+            Ok(chosen.max(1))
+        }
+    }
+}
+
+/// This scheduler, as others see it.
+fn myself(config: &Config, addr: SocketAddr, cluster: u64) -> Member {
+    let advertised = match config.advertise_client_urls.as_str() {
+        "" => format!("http://{addr}"),
+        url => url.trim_end_matches('/').to_owned(),
+    };
+    let mut id = Rng::new(cluster).fork(&config.name);
+    Member {
+        name: config.name.clone(),
+        member_id: (id.next_u64() >> 1).max(1),
+        client_urls: vec![advertised],
+        ..Member::default()
+    }
+}
+
+/// What calls run on. On few cores a single thread serves more than several that wake each other.
+pub fn async_runtime() -> io::Result<tokio::runtime::Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = (cores / 2).max(1);
+    let mut builder = match threads {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    builder.worker_threads(threads).thread_name("grpc").enable_all().build()
+}
+
+/// Asks the process to stop at the first signal, and ends it at the second: everything that was
+/// acknowledged is safe, and whatever holds the first one up may hold for ever.
+pub fn listen_to_signals(trigger: Trigger, logger: Logger) -> Result<(), NodeError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let (mut interrupt, mut terminate) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    let listen = move || {
+        runtime.block_on(next(&mut interrupt, &mut terminate));
+        info!(logger, "stopping; a second signal ends at once");
+        trigger.ask();
+        runtime.block_on(next(&mut interrupt, &mut terminate));
+        std::process::exit(1);
+    };
+    // Nobody joins it: it listens for as long as there is a process.
+    drop(Thread::spawn("signals", &Alarm::ignored(), listen)?);
+    Ok(())
+}
+
+async fn next(interrupt: &mut Signal, terminate: &mut Signal) {
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// A panic anywhere ends the process, also one in a call: what it leaves behind cannot be trusted.
+pub fn end_with_a_panic(failure: Arc<Failure>) {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        failure.report(&panic.to_string());
+    }));
+}
