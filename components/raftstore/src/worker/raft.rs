@@ -10,11 +10,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use engine::{Durability, WriteBatch};
-use prost::Message as _;
 use proto::RegionId;
 use proto::raft_serverpb::RaftMessage;
 use proto::schedulerpb::StoreStats;
-use raft::Storage as _;
 use runtime::clock::Instant;
 use runtime::ticker::Duties;
 use runtime::worker::{Queue, Tasks};
