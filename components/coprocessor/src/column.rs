@@ -18,52 +18,42 @@ use crate::types::Class;
 
 /// Numbers, each of them or NULL.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Cells<T> {
+pub(crate) struct Cells<T> {
     values: Vec<T>,
     nulls: Vec<bool>,
 }
 
 impl<T: Copy + Default> Cells<T> {
     /// As many NULLs.
-    pub fn nulls(len: usize) -> Self {
+    pub(crate) fn nulls(len: usize) -> Self {
         Cells { values: vec![T::default(); len], nulls: vec![true; len] }
     }
 
     /// Appends a value.
     #[inline]
-    pub fn push(&mut self, value: T) {
+    pub(crate) fn push(&mut self, value: T) {
         self.values.push(value);
         self.nulls.push(false);
     }
 
     /// Appends a NULL.
     #[inline]
-    pub fn push_null(&mut self) {
+    pub(crate) fn push_null(&mut self) {
         self.values.push(T::default());
         self.nulls.push(true);
     }
 
     /// Puts a value or NULL into a row that there is.
     #[inline]
-    pub fn set(&mut self, row: usize, value: Option<T>) {
+    pub(crate) fn set(&mut self, row: usize, value: Option<T>) {
         self.values[row] = value.unwrap_or_default();
         self.nulls[row] = value.is_none();
     }
 
     /// The value of a row, if it is not NULL.
     #[inline]
-    pub fn get(&self, row: usize) -> Option<T> {
+    pub(crate) fn get(&self, row: usize) -> Option<T> {
         if self.nulls[row] { None } else { Some(self.values[row]) }
-    }
-
-    /// How many rows there are.
-    pub fn len(&self) -> usize {
-        self.values.len()
-    }
-
-    /// Whether there is no row.
-    pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
     }
 
     fn clear(&mut self) {
@@ -74,7 +64,7 @@ impl<T: Copy + Default> Cells<T> {
 
 /// Strings, each of them or NULL, in one piece of memory.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Texts {
+pub(crate) struct Texts {
     bytes: Vec<u8>,
     ends: Vec<usize>,
     nulls: Vec<bool>,
@@ -83,7 +73,7 @@ pub struct Texts {
 impl Texts {
     /// Appends a string or NULL.
     #[inline]
-    pub fn push(&mut self, value: Option<&[u8]>) {
+    pub(crate) fn push(&mut self, value: Option<&[u8]>) {
         self.bytes.extend_from_slice(value.unwrap_or_default());
         self.ends.push(self.bytes.len());
         self.nulls.push(value.is_none());
@@ -91,7 +81,7 @@ impl Texts {
 
     /// Appends a string that `write` appends to the bytes, or refuses to.
     #[inline]
-    pub fn push_with<E>(
+    pub(crate) fn push_with<E>(
         &mut self,
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -102,7 +92,7 @@ impl Texts {
     }
 
     /// Appends a string or NULL to be row `row`, with NULLs before it where rows are missing.
-    pub fn push_at(&mut self, row: usize, value: Option<&[u8]>) {
+    pub(crate) fn push_at(&mut self, row: usize, value: Option<&[u8]>) {
         self.ends.resize(row, self.bytes.len());
         self.nulls.resize(row, true);
         self.push(value);
@@ -110,17 +100,12 @@ impl Texts {
 
     /// The string of a row, if it is not NULL.
     #[inline]
-    pub fn get(&self, row: usize) -> Option<&[u8]> {
+    pub(crate) fn get(&self, row: usize) -> Option<&[u8]> {
         if self.nulls[row] {
             return None;
         }
         let start = if row == 0 { 0 } else { self.ends[row - 1] };
         Some(&self.bytes[start..self.ends[row]])
-    }
-
-    /// How many bytes all strings have.
-    pub fn size_bytes(&self) -> usize {
-        self.bytes.len()
     }
 
     fn clear(&mut self) {
@@ -132,7 +117,7 @@ impl Texts {
 
 /// One column of a batch.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Vector {
+pub(crate) enum Vector {
     /// Integers; whether they have a sign is the type's to know.
     Int(Cells<i64>),
     /// Floats and doubles.
@@ -143,7 +128,7 @@ pub enum Vector {
 
 impl Vector {
     /// An empty column for values of a class; one without values holds NULLs only.
-    pub fn of_class(class: Option<Class>) -> Self {
+    pub(crate) fn of_class(class: Option<Class>) -> Self {
         match class {
             Some(Class::Int) | None => Vector::Int(Cells::default()),
             Some(Class::Real) => Vector::Real(Cells::default()),
@@ -152,7 +137,7 @@ impl Vector {
     }
 
     /// Appends a NULL.
-    pub fn push_null(&mut self) {
+    pub(crate) fn push_null(&mut self) {
         match self {
             Vector::Int(cells) => cells.push_null(),
             Vector::Real(cells) => cells.push_null(),
@@ -161,7 +146,7 @@ impl Vector {
     }
 
     /// Forgets the rows and keeps the room.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         match self {
             Vector::Int(cells) => cells.clear(),
             Vector::Real(cells) => cells.clear(),
@@ -169,22 +154,8 @@ impl Vector {
         }
     }
 
-    /// How many rows there are.
-    pub fn len(&self) -> usize {
-        match self {
-            Vector::Int(cells) => cells.len(),
-            Vector::Real(cells) => cells.len(),
-            Vector::Bytes(texts) => texts.ends.len(),
-        }
-    }
-
-    /// Whether there is no row.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Leaves the first rows only.
-    pub fn truncate(&mut self, len: usize) {
+    pub(crate) fn truncate(&mut self, len: usize) {
         match self {
             Vector::Int(cells) => {
                 cells.values.truncate(len);
@@ -202,9 +173,33 @@ impl Vector {
         }
     }
 
+    /// The integers of a column of integers.
+    pub(crate) fn ints(&self) -> &Cells<i64> {
+        match self {
+            Vector::Int(cells) => cells,
+            Vector::Real(_) | Vector::Bytes(_) => panic!("the vector is of its type's class"),
+        }
+    }
+
+    /// The floats of a column of floats.
+    pub(crate) fn reals(&self) -> &Cells<f64> {
+        match self {
+            Vector::Real(cells) => cells,
+            Vector::Int(_) | Vector::Bytes(_) => panic!("the vector is of its type's class"),
+        }
+    }
+
+    /// The strings of a column of strings.
+    pub(crate) fn texts(&self) -> &Texts {
+        match self {
+            Vector::Bytes(texts) => texts,
+            Vector::Int(_) | Vector::Real(_) => panic!("the vector is of its type's class"),
+        }
+    }
+
     /// The value of a row.
     #[inline]
-    pub fn at(&self, row: usize, is_unsigned: bool) -> DatumRef<'_> {
+    pub(crate) fn at(&self, row: usize, is_unsigned: bool) -> DatumRef<'_> {
         match self {
             Vector::Int(cells) => cells.get(row).map_or(DatumRef::Null, |value| {
                 if is_unsigned {
@@ -221,7 +216,7 @@ impl Vector {
 
 /// Some rows, column by column. Columns that no step looks at stay empty.
 #[derive(Debug, Default)]
-pub struct Batch {
+pub(crate) struct Batch {
     /// A vector for each column of the scan.
     pub columns: Vec<Vector>,
     /// How many rows there are.

@@ -196,7 +196,7 @@ impl DatumRef<'_> {
             (Int(left), Uint(right)) => i128::from(left).cmp(&i128::from(right)),
             (Uint(left), Int(right)) => i128::from(left).cmp(&i128::from(right)),
             (Bytes(left), Bytes(right)) => left.cmp(right),
-            (Real(_), _) | (_, Real(_)) | (Bytes(_), _) | (_, Bytes(_)) => {
+            (Real(_) | Bytes(_), _) | (_, Real(_) | Bytes(_)) => {
                 compare_reals(self.to_real(), other.to_real())
             }
         }
@@ -216,6 +216,6 @@ impl DatumRef<'_> {
 
 /// The order of floats. A NaN, which SQL does not store, is above everything and equal to itself, so that
 /// this is an order: sorting by something that is none would be undefined.
-pub fn compare_reals(left: f64, right: f64) -> Ordering {
+pub(crate) fn compare_reals(left: f64, right: f64) -> Ordering {
     left.partial_cmp(&right).unwrap_or_else(|| left.is_nan().cmp(&right.is_nan()))
 }

@@ -105,7 +105,7 @@ fn select(
     }
     let dag = DagRequest::decode(request.data.clone())
         .map_err(|error| Failure::Before(Error::invalid(format!("no plan: {error}"))))?;
-    *session = Session::new(dag.flags).as_original(options.go_compat);
+    *session = Session::new(dag.flags).in_original_mode(options.go_compat);
     let mut run = || {
         let plan = Plan::build(&dag, options.go_compat)?;
         let mut memory = Memory::new(options.memory_bytes);
@@ -153,18 +153,44 @@ fn failed_plan(error: Error, session: Session) -> storage::Result<Answer> {
 
 /// An answer without a result; or none, if it is not the request's fault.
 fn refused(error: Error, data: Bytes) -> storage::Result<Answer> {
+    let text = error.to_string();
+    let error = match error {
+        Error::Storage(error) => error,
+        Error::Interrupted(_)
+        | Error::NoRange
+        | Error::Range { .. }
+        | Error::OutOfRange { .. }
+        | Error::Truncated { .. }
+        | Error::Syntax(_)
+        | Error::DivisionByZero
+        | Error::UnknownFunction(_)
+        | Error::UnknownAggregate(_)
+        | Error::WrongArguments
+        | Error::WrongKind(_)
+        | Error::Constant { .. }
+        | Error::RowVersion
+        | Error::UnknownType(_)
+        | Error::NoRecord(_)
+        | Error::Codec(_)
+        | Error::Flag(_)
+        | Error::NoFlag
+        | Error::Invalid(_)
+        | Error::TooLarge { .. } => {
+            return Ok(Answer { data, other_error: text, ..Answer::default() });
+        }
+    };
     match error {
-        Error::Storage(storage::Error::Key(key)) => Ok(match *key {
+        storage::Error::Key(key) => Ok(match *key {
             KeyError::Locked(locked) => Answer { data, locked: Some(locked), ..Answer::default() },
             KeyError::Conflict(_) | KeyError::Retryable(_) | KeyError::Abort(_) => {
-                Answer { data, other_error: key.to_string(), ..Answer::default() }
+                Answer { data, other_error: text, ..Answer::default() }
             }
         }),
-        Error::Storage(
-            error @ (storage::Error::Region(_)
-            | storage::Error::Corrupt { .. }
-            | storage::Error::Engine(_)),
-        ) => Err(error),
-        other => Ok(Answer { data, other_error: other.to_string(), ..Answer::default() }),
+        storage::Error::Invalid(_) | storage::Error::TooLarge { .. } => {
+            Ok(Answer { data, other_error: text, ..Answer::default() })
+        }
+        storage::Error::Region(_) | storage::Error::Corrupt { .. } | storage::Error::Engine(_) => {
+            Err(error)
+        }
     }
 }

@@ -4,19 +4,19 @@ use crate::error::{Error, Result};
 
 /// Counts the bytes of answers, groups, samples and sort keys of one request.
 #[derive(Debug)]
-pub struct Memory {
+pub(crate) struct Memory {
     used: usize,
     limit: usize,
 }
 
 impl Memory {
     /// Nothing is used yet.
-    pub fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Memory { used: 0, limit }
     }
 
     /// Counts bytes that will be kept, unless that would be too many.
-    pub fn take(&mut self, bytes: usize) -> Result<()> {
+    pub(crate) fn take(&mut self, bytes: usize) -> Result<()> {
         self.used = self.used.saturating_add(bytes);
         if self.used > self.limit {
             return Err(Error::TooLarge { limit: self.limit });
@@ -25,7 +25,7 @@ impl Memory {
     }
 
     /// Counts bytes that are not kept any more.
-    pub fn give_back(&mut self, bytes: usize) {
+    pub(crate) fn give_back(&mut self, bytes: usize) {
         self.used = self.used.saturating_sub(bytes);
     }
 }

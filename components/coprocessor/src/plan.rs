@@ -21,7 +21,7 @@ const BITS_MAX: i32 = 64;
 
 /// What to do with the rows of some ranges.
 #[derive(Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Where rows come from.
     pub scan: Scan,
     /// What must hold for a row, in the order of evaluation.
@@ -32,7 +32,7 @@ pub struct Plan {
 
 /// Where rows come from.
 #[derive(Debug)]
-pub struct Scan {
+pub(crate) struct Scan {
     /// What the keys and values are.
     pub access: Access,
     /// The columns of a row.
@@ -43,7 +43,7 @@ pub struct Scan {
 
 /// What is scanned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub(crate) enum Access {
     /// Rows.
     Table,
     /// Entries of an index.
@@ -57,7 +57,7 @@ pub enum Access {
 
 /// A column of a scan.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Column {
+pub(crate) struct Column {
     /// By which rows know it.
     pub id: i64,
     /// What it holds.
@@ -70,7 +70,7 @@ pub struct Column {
 
 /// What becomes of the rows that are left.
 #[derive(Debug)]
-pub enum Last {
+pub(crate) enum Last {
     /// They are answered as they come.
     Rows {
         /// Which columns, in this order.
@@ -100,7 +100,7 @@ pub enum Last {
 
 /// One thing to order by.
 #[derive(Debug)]
-pub struct Order {
+pub(crate) struct Order {
     /// Its value.
     pub expr: Expr,
     /// The largest comes first.
@@ -109,7 +109,7 @@ pub struct Order {
 
 impl Plan {
     /// Builds a plan. In the mode of the original, defaults of floats are as broken as there.
-    pub fn build(request: &DagRequest, is_original: bool) -> Result<Self> {
+    pub(crate) fn build(request: &DagRequest, is_original: bool) -> Result<Self> {
         let (first, rest) =
             request.executors.split_first().ok_or_else(|| Error::invalid("an empty plan"))?;
         let scan = Scan::build(first, is_original)?;
@@ -139,7 +139,7 @@ impl Plan {
     }
 
     /// Which columns of the scan are looked at.
-    pub fn used_columns(&self) -> Vec<bool> {
+    pub(crate) fn used_columns(&self) -> Vec<bool> {
         let mut used = vec![false; self.scan.columns.len()];
         let mut visit = |offset: usize| used[offset] = true;
         for condition in &self.conditions {
@@ -148,12 +148,18 @@ impl Plan {
         match &self.last {
             Last::Rows { output, .. } => output.iter().copied().for_each(visit),
             Last::Top { output, order, .. } => {
-                order.iter().for_each(|item| item.expr.visit_columns(&mut visit));
+                for item in order {
+                    item.expr.visit_columns(&mut visit);
+                }
                 output.iter().copied().for_each(visit);
             }
             Last::Groups { by, functions, .. } => {
-                by.iter().for_each(|expr| expr.visit_columns(&mut visit));
-                functions.iter().for_each(|function| function.visit_columns(&mut visit));
+                for expr in by {
+                    expr.visit_columns(&mut visit);
+                }
+                for function in functions {
+                    function.visit_columns(&mut visit);
+                }
             }
         }
         used
@@ -203,7 +209,7 @@ impl Scan {
 }
 
 /// The columns of a table with their defaults. One of them is the handle: the last that says so.
-pub fn table_columns(infos: &[ColumnInfo], is_original: bool) -> Result<Vec<Column>> {
+pub(crate) fn table_columns(infos: &[ColumnInfo], is_original: bool) -> Result<Vec<Column>> {
     let handle = infos.iter().rev().find(|info| info.pk_handle).map(|info| info.column_id);
     let column = |info: &ColumnInfo| {
         let default = info.default_val.as_deref().filter(|bytes| !bytes.is_empty());
@@ -212,7 +218,7 @@ pub fn table_columns(infos: &[ColumnInfo], is_original: bool) -> Result<Vec<Colu
             None => None,
         };
         let is_handle = handle == Some(info.column_id) || info.column_id == HANDLE_ID;
-        Ok(Column { default, is_handle, ..Column::without_default(info)? })
+        Ok(Column { is_handle, default, ..Column::without_default(info)? })
     };
     infos.iter().map(column).collect()
 }

@@ -29,20 +29,20 @@ const SMALL_BYTES_MAX: usize = 65_534;
 
 /// A row, looked into where it lies.
 #[derive(Clone, Copy, Debug)]
-pub struct Row<'a> {
+pub(crate) struct Row<'a> {
     is_large: bool,
     ids: &'a [u8],
     ends: &'a [u8],
     values: &'a [u8],
     /// How many columns have a value.
-    valued: usize,
+    with_value: usize,
     /// How many columns are listed, those with NULL included.
     listed: usize,
 }
 
 /// What a row says of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cell<'a> {
+pub(crate) enum Cell<'a> {
     /// These bytes.
     Value(&'a [u8]),
     /// NULL.
@@ -54,32 +54,32 @@ pub enum Cell<'a> {
 impl<'a> Row<'a> {
     /// Reads the header.
     #[inline]
-    pub fn parse(bytes: &'a [u8]) -> Result<Self> {
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self> {
         if *bytes.first().ok_or(Error::SHORT)? != VERSION {
             return Err(Error::RowVersion);
         }
         let (header, rest) = bytes.split_at_checked(HEADER_LEN).ok_or(Error::SHORT)?;
         let is_large = header[1] & LARGE != 0;
-        let valued = usize::from(u16::from_le_bytes([header[2], header[3]]));
-        let listed = valued + usize::from(u16::from_le_bytes([header[4], header[5]]));
+        let with_value = usize::from(u16::from_le_bytes([header[2], header[3]]));
+        let listed = with_value + usize::from(u16::from_le_bytes([header[4], header[5]]));
         let (id_len, end_len) = if is_large { (4, 4) } else { (1, 2) };
         let (ids, rest) = rest.split_at_checked(listed * id_len).ok_or(Error::SHORT)?;
-        let (ends, values) = rest.split_at_checked(valued * end_len).ok_or(Error::SHORT)?;
-        Ok(Row { is_large, ids, ends, values, valued, listed })
+        let (ends, values) = rest.split_at_checked(with_value * end_len).ok_or(Error::SHORT)?;
+        Ok(Row { is_large, ids, ends, values, with_value, listed })
     }
 
     /// Finds a column. `hint` is where it stood in the last row, which is mostly where it stands in this
     /// one, too.
     #[inline]
-    pub fn get(&self, id: i64, hint: &mut usize) -> Result<Cell<'a>> {
-        if *hint < self.valued && self.id(*hint) == id {
+    pub(crate) fn get(&self, id: i64, hint: &mut usize) -> Result<Cell<'a>> {
+        if *hint < self.with_value && self.id(*hint) == id {
             return self.value(*hint);
         }
-        if let Some(index) = self.find(0, self.valued, id) {
+        if let Some(index) = self.find(0, self.with_value, id) {
             *hint = index;
             return self.value(index);
         }
-        let null = self.find(self.valued, self.listed, id);
+        let null = self.find(self.with_value, self.listed, id);
         Ok(null.map_or(Cell::Missing, |_| Cell::Null))
     }
 
@@ -123,7 +123,7 @@ fn u32_at(bytes: &[u8], index: usize) -> u32 {
 
 /// Appends a value of a row to the vector of its column.
 #[inline]
-pub fn push_value(vector: &mut Vector, column: &Type, bytes: &[u8]) -> Result<()> {
+pub(crate) fn push_value(vector: &mut Vector, column: &Type, bytes: &[u8]) -> Result<()> {
     match (column.kind, vector) {
         (Kind::Int | Kind::Year, Vector::Int(cells)) => {
             cells.push(int_of(bytes, column.is_unsigned)?);
@@ -143,7 +143,7 @@ pub fn push_value(vector: &mut Vector, column: &Type, bytes: &[u8]) -> Result<()
 
 /// A double as a float holds it.
 #[expect(clippy::cast_possible_truncation, reason = "a float is meant to be rounded")]
-pub fn rounded(value: f64) -> f64 {
+pub(crate) fn rounded(value: f64) -> f64 {
     f64::from(value as f32)
 }
 
@@ -153,20 +153,22 @@ fn real_of(mut bytes: &[u8]) -> Result<f64> {
 
 #[inline]
 fn int_of(bytes: &[u8], is_unsigned: bool) -> Result<i64> {
-    Ok(match *bytes {
-        [a] if is_unsigned => i64::from(a),
-        [a] => i64::from(a.cast_signed()),
-        [a, b] if is_unsigned => i64::from(u16::from_le_bytes([a, b])),
-        [a, b] => i64::from(i16::from_le_bytes([a, b])),
-        [a, b, c, d] if is_unsigned => i64::from(u32::from_le_bytes([a, b, c, d])),
-        [a, b, c, d] => i64::from(i32::from_le_bytes([a, b, c, d])),
-        [a, b, c, d, e, f, g, h, ..] => i64::from_le_bytes([a, b, c, d, e, f, g, h]),
+    if let Some(eight) = bytes.first_chunk() {
+        return Ok(i64::from_le_bytes(*eight));
+    }
+    Ok(match (bytes, is_unsigned) {
+        (&[a], true) => i64::from(a),
+        (&[a], false) => i64::from(a.cast_signed()),
+        (&[a, b], true) => i64::from(u16::from_le_bytes([a, b])),
+        (&[a, b], false) => i64::from(i16::from_le_bytes([a, b])),
+        (&[a, b, c, d], true) => i64::from(u32::from_le_bytes([a, b, c, d])),
+        (&[a, b, c, d], false) => i64::from(i32::from_le_bytes([a, b, c, d])),
         _ => return Err(Error::invalid(format!("an integer of {} bytes in a row", bytes.len()))),
     })
 }
 
 /// Appends a value as rows hold it.
-pub fn encode_value(out: &mut Vec<u8>, value: &Datum) {
+pub(crate) fn encode_value(out: &mut Vec<u8>, value: &Datum) {
     match value {
         Datum::Null => {}
         Datum::Int(value) => encode_int(out, *value),
@@ -230,7 +232,7 @@ pub fn encode(columns: &[(i64, Datum)]) -> Vec<u8> {
 }
 
 /// The bytes that a default has in place of a missing value.
-pub fn encode_default(value: DatumRef<'_>, is_original: bool) -> Option<Vec<u8>> {
+pub(crate) fn encode_default(value: DatumRef<'_>, is_original: bool) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     match value {
         DatumRef::Null => return None,

@@ -1,4 +1,4 @@
-//! Types of columns and results, in MySQL's numbers, reduced to what makes a difference here.
+//! Types of columns and results, by their numbers in the protocol, reduced to what makes a difference here.
 
 use proto::tipb;
 
@@ -7,7 +7,7 @@ const UNSIGNED: u32 = 0x20;
 
 /// What values are computed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
+pub(crate) enum Class {
     /// 64 bits, signed or not.
     Int,
     /// A double.
@@ -18,7 +18,7 @@ pub enum Class {
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Tinyint to bigint.
     Int,
     /// A year, which is signed whatever its flags say.
@@ -41,8 +41,8 @@ pub enum Kind {
 
 /// The type of a column or of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Type {
-    /// MySQL's number.
+pub(crate) struct Type {
+    /// The number in the protocol.
     pub number: i32,
     /// What it stands for.
     pub kind: Kind,
@@ -54,18 +54,22 @@ pub struct Type {
 
 impl Type {
     /// A signed 64-bit integer.
-    pub const BIGINT: Type = Type { number: 8, kind: Kind::Int, is_unsigned: false, width: 20 };
+    pub(crate) const BIGINT: Type =
+        Type { number: 8, kind: Kind::Int, is_unsigned: false, width: 20 };
     /// An unsigned 64-bit integer.
-    pub const UNSIGNED: Type = Type { is_unsigned: true, ..Type::BIGINT };
+    pub(crate) const UNSIGNED: Type = Type { is_unsigned: true, ..Type::BIGINT };
     /// A double.
-    pub const DOUBLE: Type = Type { number: 5, kind: Kind::Double, is_unsigned: false, width: 22 };
+    pub(crate) const DOUBLE: Type =
+        Type { number: 5, kind: Kind::Double, is_unsigned: false, width: 22 };
     /// A string.
-    pub const STRING: Type = Type { number: 253, kind: Kind::Text, is_unsigned: false, width: -1 };
+    pub(crate) const STRING: Type =
+        Type { number: 253, kind: Kind::Text, is_unsigned: false, width: -1 };
     /// Of NULL itself.
-    pub const NULL: Type = Type { number: 6, kind: Kind::Untyped, is_unsigned: false, width: 0 };
+    pub(crate) const NULL: Type =
+        Type { number: 6, kind: Kind::Untyped, is_unsigned: false, width: 0 };
 
     /// The type of this number and these flags.
-    pub fn new(number: i32, flags: u32, width: i32) -> Self {
+    pub(crate) fn new(number: i32, flags: u32, width: i32) -> Self {
         let kind = match number {
             1 | 2 | 3 | 8 | 9 => Kind::Int,
             13 => Kind::Year,
@@ -81,17 +85,17 @@ impl Type {
     }
 
     /// The type of a column.
-    pub fn of_column(info: &tipb::ColumnInfo) -> Self {
+    pub(crate) fn of_column(info: &tipb::ColumnInfo) -> Self {
         Type::new(info.tp, info.flag.cast_unsigned(), info.column_len)
     }
 
     /// The type of an expression.
-    pub fn of_field(field: &tipb::FieldType) -> Self {
+    pub(crate) fn of_field(field: &tipb::FieldType) -> Self {
         Type::new(field.tp, field.flag, field.flen)
     }
 
     /// What its values are computed with; nothing if it has none.
-    pub fn class(&self) -> Option<Class> {
+    pub(crate) fn class(&self) -> Option<Class> {
         match self.kind {
             Kind::Int | Kind::Year | Kind::Bit => Some(Class::Int),
             Kind::Float | Kind::Double => Some(Class::Real),
@@ -101,7 +105,7 @@ impl Type {
     }
 
     /// Whether values that are read from a column of this type go out without a sign.
-    pub fn reads_unsigned(&self) -> bool {
+    pub(crate) fn reads_unsigned(&self) -> bool {
         self.is_unsigned && self.kind == Kind::Int
     }
 }

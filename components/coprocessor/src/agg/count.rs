@@ -5,7 +5,7 @@ use crate::expr::Evaluated;
 
 /// The rows of each group none of whose arguments is NULL.
 #[derive(Debug, Default)]
-pub struct Count {
+pub(crate) struct Count {
     counts: Vec<i64>,
 }
 

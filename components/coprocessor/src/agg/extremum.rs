@@ -9,7 +9,7 @@ use crate::memory::Memory;
 
 /// The smallest or largest value of each group; NULL while there is none.
 #[derive(Debug)]
-pub struct Extremum {
+pub(crate) struct Extremum {
     /// How a value compares with the one that it takes the place of.
     better: Ordering,
     best: Vec<Datum>,

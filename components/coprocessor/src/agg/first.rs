@@ -7,7 +7,7 @@ use crate::memory::Memory;
 
 /// The value in the first row of each group.
 #[derive(Debug, Default)]
-pub struct First {
+pub(crate) struct First {
     first: Vec<Option<Datum>>,
 }
 

@@ -38,7 +38,7 @@ use sum::Sum;
 
 /// What is to be computed for each group.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Function {
+pub(crate) struct Function {
     name: Name,
     arguments: Vec<Expr>,
 }
@@ -54,14 +54,14 @@ enum Name {
 }
 
 /// The evaluated arguments of a function.
-pub type Arguments<'a> = Vec<Evaluated<'a>>;
+pub(crate) type Arguments<'a> = Vec<Evaluated<'a>>;
 
 /// A row that could not be taken in, and why.
-pub type Failure = (usize, Error);
+pub(crate) type Failure = (usize, Error);
 
 impl Function {
     /// Builds a function over columns of these types.
-    pub fn build(expr: &tipb::Expr, columns: &[Type]) -> Result<Self> {
+    pub(crate) fn build(expr: &tipb::Expr, columns: &[Type]) -> Result<Self> {
         let name = match ExprType::try_from(expr.tp) {
             Ok(ExprType::Count) => Name::Count,
             Ok(ExprType::Sum) => Name::Sum,
@@ -89,20 +89,20 @@ impl Function {
     }
 
     /// Shows every column that it looks at.
-    pub fn visit_columns(&self, visit: &mut impl FnMut(usize)) {
+    pub(crate) fn visit_columns(&self, visit: &mut impl FnMut(usize)) {
         for argument in &self.arguments {
             argument.visit_columns(visit);
         }
     }
 
     /// Whether it counts a column, or every row.
-    pub fn is_plain_count(&self) -> bool {
+    pub(crate) fn is_plain_count(&self) -> bool {
         let is_plain = |argument: &Expr| argument.is_constant() || argument.as_column().is_some();
         self.name == Name::Count && matches!(&self.arguments[..], [argument] if is_plain(argument))
     }
 
     /// Evaluates the arguments. Strings that are to be added up become numbers.
-    pub fn evaluate<'a>(
+    pub(crate) fn evaluate<'a>(
         &'a self,
         batch: &'a Batch,
         rows: &[usize],
@@ -124,7 +124,7 @@ impl Function {
 
 /// What has been computed so far, for every group.
 #[derive(Debug)]
-pub enum State {
+pub(crate) enum State {
     /// How many.
     Count(Count),
     /// How much.
@@ -139,7 +139,7 @@ pub enum State {
 
 impl State {
     /// The state of a function that has seen nothing.
-    pub fn of(function: &Function) -> Self {
+    pub(crate) fn of(function: &Function) -> Self {
         let class = || function.arguments[0].ty().class();
         match function.name {
             Name::Count => State::Count(Count::default()),
@@ -152,7 +152,7 @@ impl State {
     }
 
     /// Makes room for a group.
-    pub fn add_group(&mut self) {
+    pub(crate) fn add_group(&mut self) {
         match self {
             State::Count(count) => count.add_group(),
             State::Sum(sum) => sum.add_group(),
@@ -166,7 +166,7 @@ impl State {
     }
 
     /// Takes in rows, each of which belongs to the group beside it.
-    pub fn update(
+    pub(crate) fn update(
         &mut self,
         arguments: &[Evaluated<'_>],
         rows: &[usize],
@@ -190,7 +190,7 @@ impl State {
     }
 
     /// Appends what goes out for a group.
-    pub fn write(&self, group: usize, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, group: usize, out: &mut Vec<u8>) {
         match self {
             State::Count(count) => count.get(group).encode_value(out),
             State::Sum(sum) => sum.get(group).encode_value(out),

@@ -11,7 +11,7 @@ use crate::types::Class;
 
 /// The sum of each group that has a value.
 #[derive(Debug)]
-pub enum Sum {
+pub(crate) enum Sum {
     /// Of integers.
     Ints(Vec<Option<i64>>),
     /// Of floats, in the order of the scan.

@@ -17,7 +17,7 @@ const COMPACT_BYTES: u8 = 0x02;
 
 /// Collects the values of a column, each in value form.
 #[derive(Debug)]
-pub struct Collector {
+pub(crate) struct Collector {
     samples: Vec<Vec<u8>>,
     samples_max: u64,
     count: u64,

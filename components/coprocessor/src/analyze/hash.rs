@@ -1,4 +1,4 @@
-//! MurmurHash3, the 128-bit variant for 64-bit machines, seed 0.
+//! `MurmurHash3`, the 128-bit variant for 64-bit machines, seed 0.
 //!
 //! Clients look values up in a sketch by the same hash, so it cannot be another one.
 
@@ -6,12 +6,12 @@ const C1: u64 = 0x87c3_7b91_1142_53d5;
 const C2: u64 = 0x4cf5_ad43_2745_937f;
 
 /// The first half of the hash.
-pub fn hash64(bytes: &[u8]) -> u64 {
+pub(crate) fn hash64(bytes: &[u8]) -> u64 {
     hash128(bytes).0
 }
 
 /// Both halves of the hash.
-pub fn hash128(bytes: &[u8]) -> (u64, u64) {
+pub(crate) fn hash128(bytes: &[u8]) -> (u64, u64) {
     let (mut h1, mut h2) = (0_u64, 0_u64);
     let (blocks, tail) = bytes.as_chunks::<16>();
     for block in blocks {

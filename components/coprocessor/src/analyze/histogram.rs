@@ -22,7 +22,7 @@ const BUCKET_BYTES: usize = 72;
 
 /// A histogram under construction.
 #[derive(Debug)]
-pub struct Histogram {
+pub(crate) struct Histogram {
     /// How many buckets there are at most; without a positive number there is no limit.
     buckets_max: i64,
     /// How many values fit into a bucket.
@@ -122,7 +122,10 @@ impl Histogram {
 mod tests {
     use super::*;
 
-    fn built(buckets_max: i64, values: &[u8]) -> (i64, Vec<(i64, i64, u8, u8)>) {
+    /// Count, repeats, and both bounds of a bucket.
+    type Shown = (i64, i64, u8, u8);
+
+    fn built(buckets_max: i64, values: &[u8]) -> (i64, Vec<Shown>) {
         let mut histogram = Histogram::new(buckets_max);
         let mut memory = Memory::new(1 << 20);
         for value in values {
@@ -134,7 +137,7 @@ mod tests {
 
     #[test]
     fn neighbours_are_merged_when_there_are_too_many() {
-        let cases: [(i64, &[u8], i64, &[(i64, i64, u8, u8)]); 5] = [
+        let cases: [(i64, &[u8], i64, &[Shown]); 5] = [
             (2, &[1, 2, 3, 4, 5], 5, &[(4, 1, 1, 4), (5, 1, 5, 5)]),
             (4, &[1, 2, 3, 4, 5, 6, 7, 8, 9], 9, &[(4, 1, 1, 4), (8, 1, 5, 8), (9, 1, 9, 9)]),
             (2, &[1, 1, 2, 3, 3, 3, 4], 4, &[(6, 3, 1, 3), (7, 1, 4, 4)]),

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`Histogram`] | an index, an integer primary key | how many values are in a range |
 //! | [`CountSketch`] | an index, a column | how often a value occurs, at most |
-//! | [`DistinctSketch`] | a column | how many different values there are, about |
+//! | [`DistinctSketch`](sketch::DistinctSketch) | a column | how many different values there are, about |
 //! | samples | a column | a histogram, which the client builds |
 //!
 //! A histogram wants its values in order, so it is only made where the scan has them so. The statistics of
@@ -14,7 +14,7 @@
 //! statistics make plans worse, and answers never wrong.
 
 mod collector;
-pub mod hash;
+pub(crate) mod hash;
 mod histogram;
 mod sketch;
 
@@ -36,10 +36,8 @@ use collector::Collector;
 use histogram::Histogram;
 use sketch::CountSketch;
 
-pub use sketch::DistinctSketch;
-
 /// Collects statistics over ranges and answers their message.
-pub fn run(
+pub(crate) fn run(
     request: &AnalyzeReq,
     ranges: Ranges<'_>,
     memory: &mut Memory,

@@ -17,7 +17,7 @@ const HASH_BYTES: usize = 24;
 /// asked for, which half of them do not have. So there are about as many values as hashes are kept, times
 /// two for each zero.
 #[derive(Debug)]
-pub struct DistinctSketch {
+pub(crate) struct DistinctSketch {
     mask: u64,
     hashes: BTreeSet<u64>,
     hashes_max: usize,
@@ -25,13 +25,13 @@ pub struct DistinctSketch {
 
 impl DistinctSketch {
     /// A sketch that keeps about so many hashes.
-    pub fn new(hashes_max: usize) -> Self {
+    pub(crate) fn new(hashes_max: usize) -> Self {
         DistinctSketch { mask: 0, hashes: BTreeSet::new(), hashes_max }
     }
 
     /// Takes in the hash of a value. More than the limit may be kept for a while, since a zero is asked
     /// for at most once.
-    pub fn insert(&mut self, hash: u64, memory: &mut Memory) -> Result<()> {
+    pub(crate) fn insert(&mut self, hash: u64, memory: &mut Memory) -> Result<()> {
         if hash & self.mask != 0 || !self.hashes.insert(hash) {
             return Ok(());
         }
@@ -46,7 +46,7 @@ impl DistinctSketch {
     }
 
     /// As it goes out.
-    pub fn into_message(self) -> FmSketch {
+    pub(crate) fn into_message(self) -> FmSketch {
         FmSketch { mask: self.mask, hashset: self.hashes.into_iter().collect() }
     }
 }
@@ -56,7 +56,7 @@ impl DistinctSketch {
 /// Each row counts values under a hash of its own. Different values may share a counter, so each counter
 /// is too large rather than too small, and the smallest of a value's is the best estimate.
 #[derive(Debug)]
-pub struct CountSketch {
+pub(crate) struct CountSketch {
     rows: Vec<Vec<u32>>,
     /// Counts nothing, as in the original.
     is_broken: bool,

@@ -19,7 +19,7 @@ const ROWS_DATA: u32 = 3;
 
 /// The rows of an answer.
 #[derive(Debug, Default)]
-pub struct Chunks {
+pub(crate) struct Chunks {
     complete: Vec<u8>,
     /// The rows of the chunk that is not full.
     open: Vec<u8>,
@@ -28,7 +28,11 @@ pub struct Chunks {
 
 impl Chunks {
     /// Appends a row that `write` writes.
-    pub fn push(&mut self, memory: &mut Memory, write: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
+    pub(crate) fn push(
+        &mut self,
+        memory: &mut Memory,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<()> {
         let before = self.open.len();
         write(&mut self.open);
         self.open_rows += 1;
@@ -55,7 +59,7 @@ impl Chunks {
     }
 
     /// The whole message. Its other fields are larger than that of the chunks, and stand behind them.
-    pub fn into_response(mut self, warnings: Vec<tipb::Error>) -> Vec<u8> {
+    pub(crate) fn into_response(mut self, warnings: Vec<tipb::Error>) -> Vec<u8> {
         self.close();
         let rest = SelectResponse { warnings, ..SelectResponse::default() };
         rest.encode(&mut self.complete).expect("a vector takes everything");

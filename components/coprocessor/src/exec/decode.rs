@@ -11,7 +11,7 @@ use crate::table::{RECORD_KEY_LEN, handle_of};
 use crate::types::Kind;
 
 /// Decodes the pairs of a scan.
-pub enum Decoder<'a> {
+pub(crate) enum Decoder<'a> {
     /// Rows.
     Table(TableDecoder<'a>),
     /// Entries of an index.
@@ -19,7 +19,7 @@ pub enum Decoder<'a> {
 }
 
 /// Decodes rows.
-pub struct TableDecoder<'a> {
+pub(crate) struct TableDecoder<'a> {
     /// The columns of the row itself, with their places and where they stood last.
     stored: Vec<(usize, &'a Column, usize)>,
     /// The places of the handle.
@@ -27,7 +27,7 @@ pub struct TableDecoder<'a> {
 }
 
 /// Decodes entries of an index.
-pub struct IndexDecoder<'a> {
+pub(crate) struct IndexDecoder<'a> {
     /// The indexed columns, and whether they are used.
     indexed: Vec<(&'a Column, bool)>,
     /// The place of the handle, if it is used.

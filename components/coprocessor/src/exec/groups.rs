@@ -18,7 +18,7 @@ const GROUP_BYTES: usize = 64;
 
 /// Groups by key.
 #[derive(Debug)]
-pub struct Groups {
+pub(crate) struct Groups {
     /// All keys, one behind the other.
     keys: Vec<u8>,
     /// Where each key ends.

@@ -30,12 +30,12 @@
 //! Answers in parts. A request gets one answer or none, and what it may take is limited by
 //! [`Memory`](crate::memory::Memory) and by the patience of whoever waits.
 
-pub mod chunks;
+pub(crate) mod chunks;
 mod decode;
 mod groups;
 mod ranges;
 mod sink;
-pub mod source;
+pub(crate) mod source;
 mod top;
 
 use std::borrow::Cow;
@@ -50,16 +50,17 @@ use chunks::Chunks;
 use sink::{Outcome, Sink};
 use source::{Filled, Source};
 
-pub use ranges::{Patience, Ranges, View};
+pub use ranges::Patience;
+pub(crate) use ranges::{Ranges, View};
 
 /// How many rows the first batch has, when it is not known how many are wanted; each is twice the last.
 const ROWS_MIN: usize = 32;
 
 /// How many rows a batch has at most: its vectors should stay in the processor's cache.
-pub const ROWS_MAX: usize = 1024;
+pub(crate) const ROWS_MAX: usize = 1024;
 
 /// Runs a plan over ranges and answers its rows.
-pub fn run(
+pub(crate) fn run(
     plan: &Plan,
     ranges: Ranges<'_>,
     session: &mut Session,

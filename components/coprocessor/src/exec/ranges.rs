@@ -24,7 +24,7 @@ const PAIRS_PER_LOOK: usize = 256;
 
 /// What is read, from when, and for how long.
 #[derive(Clone, Copy)]
-pub struct View<'a> {
+pub(crate) struct View<'a> {
     /// The state.
     pub reader: &'a dyn Reader,
     /// The timestamp.
@@ -47,7 +47,7 @@ impl<F: Fn() -> Option<Interrupt>> Patience for F {
 
 /// Which ranges may be looked up instead of scanned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Points {
+pub(crate) enum Points {
     /// Those of a row.
     Records,
     /// Those that look like a point.
@@ -57,7 +57,7 @@ pub enum Points {
 }
 
 /// Walks over the pairs of some ranges.
-pub struct Ranges<'a> {
+pub(crate) struct Ranges<'a> {
     view: View<'a>,
     /// Those that are left, the next one last.
     rest: Vec<&'a KeyRange>,
@@ -71,7 +71,7 @@ pub struct Ranges<'a> {
 
 impl<'a> Ranges<'a> {
     /// Checks the ranges and stands before the first pair.
-    pub fn new(view: View<'a>, ranges: &'a [KeyRange]) -> Result<Self> {
+    pub(crate) fn new(view: View<'a>, ranges: &'a [KeyRange]) -> Result<Self> {
         for range in ranges {
             if range.start >= range.end {
                 let (start, end) = (decimal_list(&range.start), decimal_list(&range.end));
@@ -92,7 +92,7 @@ impl<'a> Ranges<'a> {
 
     /// From the last range to the first, and each from its end.
     #[must_use]
-    pub fn reverse(mut self) -> Self {
+    pub(crate) fn reverse(mut self) -> Self {
         self.direction = Direction::Reverse;
         self.rest.reverse();
         self
@@ -100,20 +100,20 @@ impl<'a> Ranges<'a> {
 
     /// Looks up such ranges.
     #[must_use]
-    pub fn with_points(mut self, points: Points) -> Self {
+    pub(crate) fn with_points(mut self, points: Points) -> Self {
         self.points = points;
         self
     }
 
     /// Promises that nobody looks at values.
     #[must_use]
-    pub fn keys_only(mut self, keys_only: bool) -> Self {
+    pub(crate) fn keys_only(mut self, keys_only: bool) -> Self {
         self.keys_only = keys_only;
         self
     }
 
     /// The next key and its value.
-    pub fn next_pair(&mut self) -> Result<Option<(Bytes, Bytes)>> {
+    pub(crate) fn next_pair(&mut self) -> Result<Option<(Bytes, Bytes)>> {
         loop {
             self.look()?;
             if let Some(scanner) = &mut self.scanner {

@@ -188,7 +188,6 @@ impl Output<'_> {
 
 impl<'p> Aggregation<'p> {
     /// By what rows are grouped, and the arguments of each function.
-    #[expect(clippy::type_complexity, reason = "two lists that are taken apart at once")]
     fn evaluate<'b>(
         &self,
         batch: &'b Batch,

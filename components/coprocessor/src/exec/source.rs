@@ -10,7 +10,7 @@ use crate::plan::{Access, Scan};
 const BATCH_BYTES: usize = 1 << 20;
 
 /// Fills a batch with the rows of a scan, again and again.
-pub struct Source<'a> {
+pub(crate) struct Source<'a> {
     ranges: Ranges<'a>,
     decoder: Decoder<'a>,
     batch: Batch,
@@ -18,7 +18,7 @@ pub struct Source<'a> {
 
 /// What is behind the rows of a batch.
 #[derive(Debug)]
-pub enum Filled {
+pub(crate) enum Filled {
     /// More, perhaps.
     More,
     /// Nothing.
@@ -29,7 +29,7 @@ pub enum Filled {
 
 impl<'a> Source<'a> {
     /// A source of the columns that are used.
-    pub fn new(scan: &'a Scan, used: &[bool], ranges: Ranges<'a>) -> Self {
+    pub(crate) fn new(scan: &'a Scan, used: &[bool], ranges: Ranges<'a>) -> Self {
         let points = match scan.access {
             Access::Table => Points::Records,
             Access::Index { is_unique: true, .. } => Points::Any,
@@ -44,13 +44,13 @@ impl<'a> Source<'a> {
     }
 
     /// The rows that were filled in last.
-    pub fn batch(&self) -> &Batch {
+    pub(crate) fn batch(&self) -> &Batch {
         &self.batch
     }
 
     /// Replaces the batch by the next rows, at most so many. What stops it is told beside the rows that
     /// come before it; only giving up has no rows.
-    pub fn fill(&mut self, rows_max: usize) -> Result<Filled> {
+    pub(crate) fn fill(&mut self, rows_max: usize) -> Result<Filled> {
         self.batch.clear();
         let mut bytes = 0;
         while self.batch.rows < rows_max && bytes < BATCH_BYTES {

@@ -16,7 +16,7 @@ const ENTRY_BYTES: usize = 96;
 
 /// The first rows so far.
 #[derive(Debug)]
-pub struct Top {
+pub(crate) struct Top {
     /// For each part of the key, whether the largest comes first.
     descending: Vec<bool>,
     limit: usize,

@@ -11,7 +11,7 @@ use crate::row::rounded;
 use crate::types::Type;
 
 /// Builds an expression over columns of these types.
-pub fn build(expr: &tipb::Expr, columns: &[Type]) -> Result<Expr> {
+pub(crate) fn build(expr: &tipb::Expr, columns: &[Type]) -> Result<Expr> {
     let tp = ExprType::try_from(expr.tp)
         .map_err(|_| Error::invalid(format!("there is no kind of expression {}", expr.tp)))?;
     let value = expr.val.as_deref().unwrap_or_default();

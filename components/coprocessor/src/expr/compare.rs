@@ -23,15 +23,21 @@ impl<'a> Call<'a, '_> {
                 let (left, right) = (self.ints(0, rows, session)?, self.ints(1, rows, session)?);
                 let signs = (self.is_unsigned(0), self.is_unsigned(1));
                 if signs == (false, false) {
-                    let holds = |a: i64, b: i64| Ok(truth(comparison.holds(a.cmp(&b))));
+                    let holds = |a: i64, b: i64| Ok(Some(i64::from(comparison.holds(a.cmp(&b)))));
                     return zip(self.len(), rows, (&left, &right), holds);
                 }
-                let holds = |a, b| Ok(truth(comparison.holds(compare_ints((a, b), signs))));
+                let holds = |a, b| {
+                    let order = compare_ints((a, b), signs);
+                    Ok(Some(i64::from(comparison.holds(order))))
+                };
                 zip(self.len(), rows, (&left, &right), holds)
             }
             Class::Real => {
                 let (left, right) = (self.reals(0, rows, session)?, self.reals(1, rows, session)?);
-                let holds = |a, b| Ok(truth(comparison.holds(compare_doubles(a, b))));
+                let holds = |a, b| {
+                    let order = compare_doubles(a, b);
+                    Ok(Some(i64::from(comparison.holds(order))))
+                };
                 zip(self.len(), rows, (&left, &right), holds)
             }
             Class::Bytes => {
@@ -127,19 +133,14 @@ impl<'a> Call<'a, '_> {
     }
 }
 
-fn truth(holds: bool) -> Option<i64> {
-    Some(i64::from(holds))
-}
-
 /// By true value, whichever of the two has no sign.
 #[inline]
 fn compare_ints((left, right): (i64, i64), unsigned: (bool, bool)) -> Ordering {
     match unsigned {
         (false, false) => left.cmp(&right),
-        (true, true) => left.cast_unsigned().cmp(&right.cast_unsigned()),
         (true, false) if right < 0 => Ordering::Greater,
         (false, true) if left < 0 => Ordering::Less,
-        (true, false) | (false, true) => left.cast_unsigned().cmp(&right.cast_unsigned()),
+        (true, _) | (_, true) => left.cast_unsigned().cmp(&right.cast_unsigned()),
     }
 }
 

@@ -92,7 +92,7 @@ impl Expr {
         session: &mut Session,
     ) -> Result<Strings<'a>> {
         match &self.node {
-            Node::Column(_) => Ok(self.column_strings(batch)),
+            Node::Column(offset) => Ok(Strings::Lent(batch.columns[*offset].texts())),
             Node::Text(bytes) | Node::Blob(bytes) => Ok(Strings::Same(Some(Cow::Borrowed(bytes)))),
             Node::Null | Node::Int(_) | Node::Real(_) | Node::Call(..) => {
                 self.strings(batch, rows, session)
@@ -120,7 +120,7 @@ pub(super) fn ints_of(
 }
 
 /// Strings read as floats, with a warning for each row that asks for one.
-pub fn reals_of(
+pub(crate) fn reals_of(
     strings: &Strings<'_>,
     len: usize,
     rows: &[usize],

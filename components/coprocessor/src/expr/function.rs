@@ -12,7 +12,7 @@ use crate::types::Class::{self, Bytes, Int, Real};
 
 /// A function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Function {
+pub(crate) enum Function {
     /// Compares two values of a class.
     Compare(Comparison, Class),
     /// The sum of two numbers of a class.
@@ -53,7 +53,7 @@ pub enum Function {
 
 /// How to compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Comparison {
+pub(crate) enum Comparison {
     /// `<`
     Less,
     /// `<=`
@@ -71,7 +71,7 @@ pub enum Comparison {
 impl Comparison {
     /// Whether values in this order compare so.
     #[inline]
-    pub fn holds(self, order: Ordering) -> bool {
+    pub(crate) fn holds(self, order: Ordering) -> bool {
         match self {
             Comparison::Less => order == Ordering::Less,
             Comparison::AtMost => order != Ordering::Greater,
@@ -96,7 +96,7 @@ impl Comparison {
 
 impl Function {
     /// The function of a signature.
-    pub fn of(sig: Sig) -> Option<Self> {
+    pub(crate) fn of(sig: Sig) -> Option<Self> {
         use Comparison::{AtLeast, AtMost, Equal, Greater, Less, Unequal};
         use Function as F;
         Some(match sig {
@@ -153,7 +153,7 @@ impl Function {
     }
 
     /// Whether it takes so many arguments.
-    pub fn takes(self, arguments: usize) -> bool {
+    pub(crate) fn takes(self, arguments: usize) -> bool {
         match self {
             Function::Compare(..)
             | Function::Plus(_)
@@ -177,7 +177,7 @@ impl Function {
     }
 
     /// What comes out.
-    pub fn class(self) -> Class {
+    pub(crate) fn class(self) -> Class {
         match self {
             Function::Plus(class)
             | Function::Minus(class)
@@ -200,7 +200,7 @@ impl Function {
     }
 
     /// The name that the original gives to its implementation, which its error texts show.
-    pub fn name(self) -> String {
+    pub(crate) fn name(self) -> String {
         match self {
             Function::Compare(comparison, class) => {
                 format!("builtin{}{}sig", comparison.name(), class_name(class))

@@ -25,29 +25,29 @@ mod build;
 mod compare;
 mod control;
 mod convert;
-pub mod function;
+pub(crate) mod function;
 mod logic;
-pub mod number;
+pub(crate) mod number;
 mod render;
-pub mod session;
+pub(crate) mod session;
 mod string;
-pub mod values;
+pub(crate) mod values;
 
 use std::borrow::Cow;
 
-use crate::column::{Batch, Vector};
+use crate::column::Batch;
 use crate::error::{Error, Result};
 use crate::types::{Class, Kind, Type};
 
-pub use build::build;
-pub use convert::reals_of;
-pub use function::Function;
-pub use session::Session;
-pub use values::{Evaluated, Strings, Values};
+pub(crate) use build::build;
+pub(crate) use convert::reals_of;
+pub(crate) use function::Function;
+pub(crate) use session::Session;
+pub(crate) use values::{Evaluated, Strings, Values};
 
 /// An expression.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Expr {
+pub(crate) struct Expr {
     node: Node,
     ty: Type,
 }
@@ -69,7 +69,7 @@ enum Node {
 
 impl Expr {
     /// A column, by its place in the scan.
-    pub fn column(offset: usize, ty: Type) -> Self {
+    pub(crate) fn column(offset: usize, ty: Type) -> Self {
         Expr { node: Node::Column(offset), ty }
     }
 
@@ -79,12 +79,12 @@ impl Expr {
     }
 
     /// The type of its values.
-    pub fn ty(&self) -> &Type {
+    pub(crate) fn ty(&self) -> &Type {
         &self.ty
     }
 
     /// Which column it is, if it is just one.
-    pub fn as_column(&self) -> Option<usize> {
+    pub(crate) fn as_column(&self) -> Option<usize> {
         match self.node {
             Node::Column(offset) => Some(offset),
             Node::Null
@@ -97,7 +97,7 @@ impl Expr {
     }
 
     /// Whether it is a constant that is not NULL.
-    pub fn is_constant(&self) -> bool {
+    pub(crate) fn is_constant(&self) -> bool {
         match self.node {
             Node::Int(_) | Node::Real(_) | Node::Text(_) | Node::Blob(_) => true,
             Node::Null | Node::Column(_) | Node::Call(..) => false,
@@ -105,7 +105,7 @@ impl Expr {
     }
 
     /// Shows every column that it looks at.
-    pub fn visit_columns(&self, visit: &mut impl FnMut(usize)) {
+    pub(crate) fn visit_columns(&self, visit: &mut impl FnMut(usize)) {
         match &self.node {
             Node::Column(offset) => visit(*offset),
             Node::Call(_, arguments) => {
@@ -118,7 +118,7 @@ impl Expr {
     }
 
     /// The whole value, in the class that its type says.
-    pub fn evaluate<'a>(
+    pub(crate) fn evaluate<'a>(
         &'a self,
         batch: &'a Batch,
         rows: &[usize],
@@ -134,9 +134,9 @@ impl Expr {
             }
             Some(Class::Int) => Evaluated::Int(self.ints(batch, rows, session)?),
             Some(Class::Real) => Evaluated::Real(self.reals(batch, rows, session)?),
-            Some(Class::Bytes) if matches!(self.node, Node::Column(_)) => {
-                // Padding is for the arguments of functions only.
-                Evaluated::Bytes(self.column_strings(batch))
+            // Only the arguments of functions are padded.
+            Some(Class::Bytes) if let Some(offset) = self.as_column() => {
+                Evaluated::Bytes(Strings::Lent(batch.columns[offset].texts()))
             }
             Some(Class::Bytes) => Evaluated::Bytes(self.strings(batch, rows, session)?),
         })
@@ -157,7 +157,7 @@ impl Expr {
 
     /// The rows for which it holds: it is there, and not zero. A string holds if it is a number other
     /// than zero, a float if it rounds to one.
-    pub fn select<'r>(
+    pub(crate) fn select<'r>(
         &self,
         batch: &Batch,
         rows: &'r [usize],
@@ -183,19 +183,19 @@ impl Expr {
         rows: &[usize],
         session: &mut Session,
     ) -> Result<Values<'a, i64>> {
-        match (&self.node, self.own_class()) {
-            (Node::Null, _) => Ok(Values::Same(None)),
-            (Node::Int(value), _) => Ok(Values::Same(Some(*value))),
-            (Node::Blob(_), _) if session.is_original() => Ok(Values::Same(Some(0))),
-            (_, Class::Int) => match &self.node {
-                Node::Call(function, arguments) => {
-                    call_ints(*function, arguments, batch, rows, session)
-                }
-                node => Ok(Values::Lent(int_column(node, batch))),
-            },
-            (_, class) => {
+        match &self.node {
+            Node::Null => Ok(Values::Same(None)),
+            Node::Int(value) => Ok(Values::Same(Some(*value))),
+            Node::Blob(_) if session.is_original() => Ok(Values::Same(Some(0))),
+            Node::Column(offset) if self.own_class() == Class::Int => {
+                Ok(Values::Lent(batch.columns[*offset].ints()))
+            }
+            Node::Call(function, arguments) if self.own_class() == Class::Int => {
+                call_ints(*function, arguments, batch, rows, session)
+            }
+            Node::Real(_) | Node::Text(_) | Node::Blob(_) | Node::Column(_) | Node::Call(..) => {
                 self.refuse_other("Int", session)?;
-                self.convert_to_ints(class, batch, rows, session)
+                self.convert_to_ints(self.own_class(), batch, rows, session)
             }
         }
     }
@@ -207,19 +207,19 @@ impl Expr {
         rows: &[usize],
         session: &mut Session,
     ) -> Result<Values<'a, f64>> {
-        match (&self.node, self.own_class()) {
-            (Node::Null, _) => Ok(Values::Same(None)),
-            (Node::Real(value), _) => Ok(Values::Same(Some(*value))),
-            (Node::Blob(_), _) if session.is_original() => Ok(Values::Same(Some(0.0))),
-            (_, Class::Real) => match &self.node {
-                Node::Call(function, arguments) => {
-                    call_reals(*function, arguments, batch, rows, session)
-                }
-                node => Ok(Values::Lent(real_column(node, batch))),
-            },
-            (_, class) => {
+        match &self.node {
+            Node::Null => Ok(Values::Same(None)),
+            Node::Real(value) => Ok(Values::Same(Some(*value))),
+            Node::Blob(_) if session.is_original() => Ok(Values::Same(Some(0.0))),
+            Node::Column(offset) if self.own_class() == Class::Real => {
+                Ok(Values::Lent(batch.columns[*offset].reals()))
+            }
+            Node::Call(function, arguments) if self.own_class() == Class::Real => {
+                call_reals(*function, arguments, batch, rows, session)
+            }
+            Node::Int(_) | Node::Text(_) | Node::Blob(_) | Node::Column(_) | Node::Call(..) => {
                 self.refuse_other("Real", session)?;
-                self.convert_to_reals(class, batch, rows, session)
+                self.convert_to_reals(self.own_class(), batch, rows, session)
             }
         }
     }
@@ -231,23 +231,20 @@ impl Expr {
         rows: &[usize],
         session: &mut Session,
     ) -> Result<Strings<'a>> {
-        match (&self.node, self.own_class()) {
-            (Node::Null, _) => Ok(Strings::Same(None)),
-            (Node::Text(bytes) | Node::Blob(bytes), _) => {
-                Ok(Strings::Same(Some(Cow::Borrowed(bytes))))
+        match &self.node {
+            Node::Null => Ok(Strings::Same(None)),
+            Node::Text(bytes) | Node::Blob(bytes) => Ok(Strings::Same(Some(Cow::Borrowed(bytes)))),
+            Node::Column(offset) if self.own_class() == Class::Bytes => {
+                let strings = Strings::Lent(batch.columns[*offset].texts());
+                let is_padded = self.ty.kind == Kind::Char && session.pads_chars();
+                Ok(if is_padded { string::padded(&strings, self.ty.width, rows) } else { strings })
             }
-            (_, Class::Bytes) => match &self.node {
-                Node::Call(function, arguments) => {
-                    call_strings(*function, arguments, batch, rows, session)
-                }
-                _ if self.ty.kind == Kind::Char && session.pads_chars() => {
-                    Ok(string::padded(&self.column_strings(batch), self.ty.width, rows))
-                }
-                _ => Ok(self.column_strings(batch)),
-            },
-            (_, class) => {
+            Node::Call(function, arguments) if self.own_class() == Class::Bytes => {
+                call_strings(*function, arguments, batch, rows, session)
+            }
+            Node::Int(_) | Node::Real(_) | Node::Column(_) | Node::Call(..) => {
                 self.refuse_other("String", session)?;
-                self.convert_to_strings(class, batch, rows, session)
+                self.convert_to_strings(self.own_class(), batch, rows, session)
             }
         }
     }
@@ -259,26 +256,8 @@ impl Expr {
             Node::Real(_) => Class::Real,
             Node::Text(_) | Node::Blob(_) => Class::Bytes,
             // A column without values is kept as integers that are NULL.
-            Node::Column(_) => match self.ty.kind {
-                Kind::Valueless => Class::Int,
-                Kind::Int
-                | Kind::Year
-                | Kind::Float
-                | Kind::Double
-                | Kind::Text
-                | Kind::Char
-                | Kind::Bit
-                | Kind::Untyped => self.ty.class().unwrap_or(Class::Int),
-            },
+            Node::Column(_) => self.ty.class().unwrap_or(Class::Int),
             Node::Call(function, _) => function.class(),
-        }
-    }
-
-    fn column_strings<'a>(&self, batch: &'a Batch) -> Strings<'a> {
-        let Node::Column(offset) = self.node else { panic!("only columns are read as columns") };
-        match &batch.columns[offset] {
-            Vector::Bytes(texts) => Strings::Lent(texts),
-            Vector::Int(_) | Vector::Real(_) => panic!("a column's vector is of its type's class"),
         }
     }
 
@@ -288,22 +267,6 @@ impl Expr {
             return Err(Error::WrongKind(asked));
         }
         Ok(())
-    }
-}
-
-fn int_column<'a>(node: &Node, batch: &'a Batch) -> &'a crate::column::Cells<i64> {
-    let Node::Column(offset) = node else { panic!("only columns are read as columns") };
-    match &batch.columns[*offset] {
-        Vector::Int(cells) => cells,
-        Vector::Real(_) | Vector::Bytes(_) => panic!("a column's vector is of its type's class"),
-    }
-}
-
-fn real_column<'a>(node: &Node, batch: &'a Batch) -> &'a crate::column::Cells<f64> {
-    let Node::Column(offset) = node else { panic!("only columns are read as columns") };
-    match &batch.columns[*offset] {
-        Vector::Real(cells) => cells,
-        Vector::Int(_) | Vector::Bytes(_) => panic!("a column's vector is of its type's class"),
     }
 }
 

@@ -24,7 +24,7 @@ struct Prefix<'a> {
 }
 
 /// The string as a float.
-pub fn to_real(bytes: &[u8], session: &mut Session) -> Result<f64> {
+pub(crate) fn to_real(bytes: &[u8], session: &mut Session) -> Result<f64> {
     let text = String::from_utf8_lossy(bytes);
     let trimmed = text.trim();
     let prefix = Prefix::of(trimmed);
@@ -41,12 +41,12 @@ pub fn to_real(bytes: &[u8], session: &mut Session) -> Result<f64> {
 }
 
 /// The string as a float, whatever is wrong with it.
-pub fn quiet_real(bytes: &[u8]) -> f64 {
+pub(crate) fn quiet_real(bytes: &[u8]) -> f64 {
     to_real(bytes, &mut Session::new(1)).unwrap_or_default()
 }
 
 /// The string as an integer, rounded if it has a fraction.
-pub fn to_int(bytes: &[u8], session: &mut Session) -> Result<i64> {
+pub(crate) fn to_int(bytes: &[u8], session: &mut Session) -> Result<i64> {
     let text = String::from_utf8_lossy(bytes);
     let trimmed = text.trim();
     let prefix = Prefix::of(trimmed);
@@ -113,7 +113,7 @@ fn integer_text<'a>(number: &'a str, whole: &str, session: &mut Session) -> Cow<
     let digits = [before, after].concat();
     // The sign counts as a digit, here and below.
     let count = i64::try_from(before.len()).unwrap_or(i64::MAX).wrapping_add(exponent);
-    if exponent >= 0 && (count > DIGITS_MAX || count < 0) {
+    if exponent >= 0 && !(0..=DIGITS_MAX).contains(&count) {
         session.warn(|| Error::OutOfRange { kind: BIGINT, what: whole.to_owned() });
         return Cow::Borrowed(mantissa);
     }
@@ -172,9 +172,12 @@ mod tests {
         (value, session.into_warnings().len())
     }
 
+    /// A string, and what it is as an integer and as a float, each with how many warnings.
+    type Case = (&'static str, Option<i64>, usize, Option<f64>, usize);
+
     #[test]
     fn strings_are_numbers_as_far_as_they_go() {
-        let cases: [(&str, Option<i64>, usize, Option<f64>, usize); 25] = [
+        let cases: [Case; 25] = [
             ("", Some(0), 1, Some(0.0), 1),
             (" 12 ", Some(12), 0, Some(12.0), 0),
             ("12abc", Some(12), 1, Some(12.0), 1),

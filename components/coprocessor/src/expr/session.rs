@@ -14,7 +14,7 @@ const WARNINGS_MAX: usize = 65_535;
 
 /// The mode that a request is computed in, and its warnings so far.
 #[derive(Debug, Default)]
-pub struct Session {
+pub(crate) struct Session {
     flags: u64,
     is_original: bool,
     warnings: Vec<tipb::Error>,
@@ -22,49 +22,49 @@ pub struct Session {
 
 impl Session {
     /// A session with the flags of a request.
-    pub fn new(flags: u64) -> Self {
+    pub(crate) fn new(flags: u64) -> Self {
         Session { flags, ..Session::default() }
     }
 
     /// Computes as the original does where that is wrong, so that answers can be compared.
     #[must_use]
-    pub fn as_original(mut self, is_original: bool) -> Self {
+    pub(crate) fn in_original_mode(mut self, is_original: bool) -> Self {
         self.is_original = is_original;
         self
     }
 
     /// Whether to compute as the original does where that is wrong.
-    pub fn is_original(&self) -> bool {
+    pub(crate) fn is_original(&self) -> bool {
         self.is_original
     }
 
     /// Whether strings of type CHAR are as long as declared when a function sees them.
-    pub fn pads_chars(&self) -> bool {
+    pub(crate) fn pads_chars(&self) -> bool {
         self.flags & PAD_CHARS != 0
     }
 
     /// The warnings so far, in order.
-    pub fn warnings(&self) -> &[tipb::Error] {
+    pub(crate) fn warnings(&self) -> &[tipb::Error] {
         &self.warnings
     }
 
     /// Whether another warning would be kept.
-    pub fn keeps_warnings(&self) -> bool {
+    pub(crate) fn keeps_warnings(&self) -> bool {
         self.warnings.len() < WARNINGS_MAX
     }
 
     /// Forgets all but the first warnings.
-    pub fn truncate_warnings(&mut self, len: usize) {
+    pub(crate) fn truncate_warnings(&mut self, len: usize) {
         self.warnings.truncate(len);
     }
 
     /// Gives the warnings away.
-    pub fn into_warnings(self) -> Vec<tipb::Error> {
+    pub(crate) fn into_warnings(self) -> Vec<tipb::Error> {
         self.warnings
     }
 
     /// Adds a warning, as long as there is room.
-    pub fn warn(&mut self, error: impl FnOnce() -> Error) {
+    pub(crate) fn warn(&mut self, error: impl FnOnce() -> Error) {
         if self.keeps_warnings() {
             let error = error();
             self.warnings.push(tipb::Error { code: error.code(), msg: error.to_string() });
@@ -72,7 +72,7 @@ impl Session {
     }
 
     /// A string was only partly a number: which the flags ignore, note, or refuse.
-    pub fn truncated(&mut self, error: impl FnOnce() -> Error) -> Result<()> {
+    pub(crate) fn truncated(&mut self, error: impl FnOnce() -> Error) -> Result<()> {
         if self.flags & IGNORE_TRUNCATION != 0 {
             return Ok(());
         }

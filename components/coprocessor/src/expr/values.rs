@@ -11,7 +11,7 @@ use crate::error::Result;
 
 /// Numbers by row.
 #[derive(Debug)]
-pub enum Values<'a, T> {
+pub(crate) enum Values<'a, T> {
     /// The same for every row.
     Same(Option<T>),
     /// A column.
@@ -23,7 +23,7 @@ pub enum Values<'a, T> {
 impl<T: Copy + Default> Values<'_, T> {
     /// The value of a row.
     #[inline]
-    pub fn get(&self, row: usize) -> Option<T> {
+    pub(crate) fn get(&self, row: usize) -> Option<T> {
         match self {
             Values::Same(value) => *value,
             Values::Lent(cells) => cells.get(row),
@@ -32,14 +32,14 @@ impl<T: Copy + Default> Values<'_, T> {
     }
 
     /// The rows that have a value. Lent if all do.
-    pub fn present<'r>(&self, rows: &'r [usize]) -> Cow<'r, [usize]> {
+    pub(crate) fn present<'r>(&self, rows: &'r [usize]) -> Cow<'r, [usize]> {
         keep(rows, |row| self.get(row).is_some())
     }
 }
 
 /// Strings by row.
 #[derive(Debug)]
-pub enum Strings<'a> {
+pub(crate) enum Strings<'a> {
     /// The same for every row.
     Same(Option<Cow<'a, [u8]>>),
     /// A column.
@@ -51,7 +51,7 @@ pub enum Strings<'a> {
 impl Strings<'_> {
     /// The string of a row.
     #[inline]
-    pub fn get(&self, row: usize) -> Option<&[u8]> {
+    pub(crate) fn get(&self, row: usize) -> Option<&[u8]> {
         match self {
             Strings::Same(value) => value.as_deref(),
             Strings::Lent(texts) => texts.get(row),
@@ -60,14 +60,14 @@ impl Strings<'_> {
     }
 
     /// The rows that have a value. Lent if all do.
-    pub fn present<'r>(&self, rows: &'r [usize]) -> Cow<'r, [usize]> {
+    pub(crate) fn present<'r>(&self, rows: &'r [usize]) -> Cow<'r, [usize]> {
         keep(rows, |row| self.get(row).is_some())
     }
 }
 
 /// The whole value of an expression, of whatever class it is.
 #[derive(Debug)]
-pub enum Evaluated<'a> {
+pub(crate) enum Evaluated<'a> {
     /// NULL, for every row.
     Null,
     /// Signed integers.
@@ -83,7 +83,7 @@ pub enum Evaluated<'a> {
 impl Evaluated<'_> {
     /// The value of a row.
     #[inline]
-    pub fn at(&self, row: usize) -> DatumRef<'_> {
+    pub(crate) fn at(&self, row: usize) -> DatumRef<'_> {
         match self {
             Evaluated::Null => DatumRef::Null,
             Evaluated::Int(values) => values.get(row).map_or(DatumRef::Null, DatumRef::Int),
@@ -97,7 +97,7 @@ impl Evaluated<'_> {
 }
 
 /// The rows for which something holds. Lent if it holds for all, which is the common case.
-pub fn keep(rows: &[usize], holds: impl Fn(usize) -> bool) -> Cow<'_, [usize]> {
+pub(crate) fn keep(rows: &[usize], holds: impl Fn(usize) -> bool) -> Cow<'_, [usize]> {
     match rows.iter().position(|row| !holds(*row)) {
         None => Cow::Borrowed(rows),
         Some(first) => {
@@ -110,7 +110,7 @@ pub fn keep(rows: &[usize], holds: impl Fn(usize) -> bool) -> Cow<'_, [usize]> {
 
 /// Computes a value per row from one argument. Constants are computed once, so `compute` must depend on
 /// nothing else and change nothing.
-pub fn map<A: Copy + Default, B: Copy + Default>(
+pub(crate) fn map<A: Copy + Default, B: Copy + Default>(
     len: usize,
     rows: &[usize],
     argument: &Values<'_, A>,
@@ -128,7 +128,7 @@ pub fn map<A: Copy + Default, B: Copy + Default>(
 }
 
 /// Computes a value per row from two arguments, both of which are there; otherwise it is NULL.
-pub fn zip<A: Copy + Default, B: Copy + Default, C: Copy + Default>(
+pub(crate) fn zip<A: Copy + Default, B: Copy + Default, C: Copy + Default>(
     len: usize,
     rows: &[usize],
     (left, right): (&Values<'_, A>, &Values<'_, B>),

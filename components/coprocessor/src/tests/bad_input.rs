@@ -50,27 +50,9 @@ fn refusal(answer: &Answer) -> &str {
 
 #[test]
 fn plans_without_sense_are_refused_by_name() {
-    let world = fixture();
     let id = || table_scan(&["id", "a"]);
-    let parse = |text: &str| Parser::one(text, &["id".to_owned(), "a".to_owned()]);
     let limit = || Executor { limit: Some(Limit { limit: 1 }), ..step(ExecType::TypeLimit) };
-    let aggregate = |function: Expr| {
-        let aggregation = Aggregation { agg_func: vec![function], ..Aggregation::default() };
-        Executor { aggregation: Some(aggregation), ..step(ExecType::TypeAggregation) }
-    };
     let no_order = TopN { order_by: vec![ByItem::default()], limit: 1 };
-    let index = |columns: Vec<ColumnInfo>| Executor {
-        idx_scan: Some(IndexScan { table_id: TABLE, index_id: 1, columns, ..IndexScan::default() }),
-        ..step(ExecType::TypeIndexScan)
-    };
-    let untyped = Expr { field_type: None, ..parse("IntIsNull(id)") };
-    let bits = ColumnInfo { column_id: 9, tp: 16, column_len: 65, ..ColumnInfo::default() };
-    let scan_of = |info: ColumnInfo| Executor {
-        tbl_scan: Some(TableScan { table_id: TABLE, columns: vec![info], desc: false }),
-        ..step(ExecType::TypeTableScan)
-    };
-    let text_handle = ColumnInfo { tp: 253, ..column("id") };
-    let broken_default = ColumnInfo { default_val: Some("\x0a".into()), ..column("a") };
     let cases: Vec<(Vec<Executor>, &str)> = vec![
         (vec![], "an empty plan"),
         (vec![limit()], "a plan starts with TypeLimit"),
@@ -90,6 +72,40 @@ fn plans_without_sense_are_refused_by_name() {
             "the order is missing",
         ),
         (vec![table_scan(&[])], "there is no column 0 to answer"),
+    ];
+    are_refused(cases);
+}
+
+/// Each plan is refused with this text.
+fn are_refused(cases: Vec<(Vec<Executor>, &str)>) {
+    let world = fixture();
+    for (executors, text) in cases {
+        let answer = world.select(&dag(executors.clone()), vec![all_rows(TABLE)], 100);
+        assert!(refusal(&answer).contains(text), "{:?} for {executors:?}", answer.other_error);
+    }
+}
+
+#[test]
+fn columns_and_expressions_without_sense_are_refused_by_name() {
+    let id = || table_scan(&["id", "a"]);
+    let parse = |text: &str| Parser::one(text, &["id".to_owned(), "a".to_owned()]);
+    let aggregate = |function: Expr| {
+        let aggregation = Aggregation { agg_func: vec![function], ..Aggregation::default() };
+        Executor { aggregation: Some(aggregation), ..step(ExecType::TypeAggregation) }
+    };
+    let index = |columns: Vec<ColumnInfo>| Executor {
+        idx_scan: Some(IndexScan { table_id: TABLE, index_id: 1, columns, ..IndexScan::default() }),
+        ..step(ExecType::TypeIndexScan)
+    };
+    let untyped = Expr { field_type: None, ..parse("IntIsNull(id)") };
+    let bits = ColumnInfo { column_id: 9, tp: 16, column_len: 65, ..ColumnInfo::default() };
+    let scan_of = |info: ColumnInfo| Executor {
+        tbl_scan: Some(TableScan { table_id: TABLE, columns: vec![info], desc: false }),
+        ..step(ExecType::TypeTableScan)
+    };
+    let text_handle = ColumnInfo { tp: 253, ..column("id") };
+    let broken_default = ColumnInfo { default_val: Some("\x0a".into()), ..column("a") };
+    let cases: Vec<(Vec<Executor>, &str)> = vec![
         (vec![index(vec![]), aggregate(parse("count(1)"))], "a scan without columns"),
         (vec![scan_of(bits)], "a column of 65 bits"),
         (vec![scan_of(text_handle)], "a handle that is no integer"),
@@ -125,10 +141,7 @@ fn plans_without_sense_are_refused_by_name() {
             "Unknown aggregate function type ScalarFunc",
         ),
     ];
-    for (executors, text) in cases {
-        let answer = world.select(&dag(executors.clone()), vec![all_rows(TABLE)], 100);
-        assert!(refusal(&answer).contains(text), "{:?} for {executors:?}", answer.other_error);
-    }
+    are_refused(cases);
 }
 
 #[test]

@@ -2,7 +2,13 @@
 
 mod bad_input;
 mod language;
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    clippy::float_cmp,
+    reason = "it knows what is generated and nothing else, and floats are equal or not"
+)]
 mod model;
+#[expect(clippy::wildcard_enum_match_arm, reason = "it knows what is generated and nothing else")]
 mod random;
 mod script;
 mod script_plans;

@@ -47,7 +47,7 @@ impl Row<'_> {
     /// The value of an expression in the class of its type.
     pub(super) fn evaluate(&self, expr: &Expr, session: &mut Session) -> Result<Value, Failure> {
         if expr.tp != i32::from(ExprType::ScalarFunc) {
-            return self.leaf(expr);
+            return Ok(self.leaf(expr));
         }
         let field = expr.field_type.as_ref().unwrap();
         Ok(match field.tp {
@@ -60,11 +60,11 @@ impl Row<'_> {
         })
     }
 
-    fn leaf(&self, expr: &Expr) -> Result<Value, Failure> {
+    fn leaf(&self, expr: &Expr) -> Value {
         let bytes = expr.val.as_deref().unwrap_or_default();
         let word = || u64::from_be_bytes(bytes.try_into().unwrap());
         let sign = 1_u64 << 63;
-        Ok(match ExprType::try_from(expr.tp).unwrap() {
+        match ExprType::try_from(expr.tp).unwrap() {
             ExprType::Null => Value::Null,
             ExprType::Int64 => Value::Int((word() ^ sign).cast_signed(), false),
             ExprType::Uint64 => Value::Int(word().cast_signed(), true),
@@ -83,13 +83,13 @@ impl Row<'_> {
                 }
             }
             other => panic!("{other:?} is not generated"),
-        })
+        }
     }
 
     /// What a function makes, or a leaf is.
     fn value(&self, expr: &Expr, session: &mut Session) -> Result<Value, Failure> {
         if expr.tp != i32::from(ExprType::ScalarFunc) {
-            return self.leaf(expr);
+            return Ok(self.leaf(expr));
         }
         let result = self.call(expr, session)?;
         let is_unsigned = self.is_unsigned(expr);

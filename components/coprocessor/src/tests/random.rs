@@ -69,10 +69,10 @@ fn answer(plan: &DagRequest, rows: &[Vec<Datum>]) -> Outcome {
 
 fn stored(row: &[Datum]) -> (Vec<u8>, Vec<u8>) {
     let Datum::Int(handle) = row[0] else { panic!("a handle is an integer") };
-    let [a, u, f, g, s, c] = &row[1..] else { panic!("a row has all columns") };
-    let null = || Datum::Null;
-    let [a, u, f, g, s, c] = [a, u, f, g, s, c].map(Clone::clone);
-    world::record(handle, &[a, u, f, g, s, null(), null(), c])
+    // Two columns that came late stand before the last one.
+    let (last, others) = row[1..].split_last().expect("a row has columns");
+    let null = [Datum::Null, Datum::Null];
+    world::record(handle, &[others, &null, std::slice::from_ref(last)].concat())
 }
 
 fn width(plan: &DagRequest) -> usize {
@@ -404,8 +404,10 @@ fn fold(
     }
     let same = |known: &[Datum]| {
         let (mut left, mut right) = (Vec::new(), Vec::new());
-        known.iter().for_each(|datum| datum.lend().encode_value(&mut left));
-        key.iter().for_each(|datum| datum.lend().encode_value(&mut right));
+        for (known, datum) in known.iter().zip(&key) {
+            known.lend().encode_value(&mut left);
+            datum.lend().encode_value(&mut right);
+        }
         left == right
     };
     let place = groups.iter().position(|(known, _)| same(known)).unwrap_or_else(|| {

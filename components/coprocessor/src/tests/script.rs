@@ -18,6 +18,7 @@
 //! | `decode HEX`, `cut HEX` | the datums in some bytes |
 
 use std::error::Error;
+use std::fmt::Write as _;
 use std::path::Path;
 
 use codec::{bytes, number, varint};
@@ -138,7 +139,7 @@ fn decoded(mut bytes: &[u8], only_cut: bool) -> String {
             Datum::decode(&mut bytes).map(|datum| shown(&datum.lend()))
         };
         match datum {
-            Ok(text) => out.push_str(&format!("{text}\n")),
+            Ok(text) => writeln!(out, "{text}").unwrap(),
             Err(error) => return format!("{out}error: {error}\n"),
         }
     }
