@@ -23,7 +23,7 @@
 //! What is left out: disks that lose what they confirmed, messages that nobody sent, nodes that come
 //! back without their disk. Raft promises nothing about them.
 
-mod check;
+pub(crate) mod check;
 mod client;
 mod counts;
 mod disk;
@@ -35,7 +35,7 @@ mod nemesis;
 mod network;
 mod params;
 mod state;
-mod trace;
+pub(crate) mod trace;
 mod world;
 
 use std::fmt;
@@ -125,7 +125,7 @@ fn play(seed: u64, steps: u64, lines: usize) -> Result<Run, Box<Failure>> {
 }
 
 /// What a panic says.
-fn message(panic: &(dyn std::any::Any + Send)) -> String {
+pub(crate) fn message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message").into()
 }

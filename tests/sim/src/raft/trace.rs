@@ -23,12 +23,22 @@ impl Trace {
     /// Something happened: `word` stands for it in the hash, `tell` puts it into words.
     pub(crate) fn event(&mut self, word: u64, tell: impl FnOnce() -> String) {
         self.hash = mix(self.hash, word);
+        self.note(tell);
+    }
+
+    /// Something that is only for whoever reads the story.
+    pub(crate) fn note(&mut self, tell: impl FnOnce() -> String) {
         if self.lines_max > 0 {
             if self.lines.len() == self.lines_max {
                 self.lines.pop_front();
             }
             self.lines.push_back(tell());
         }
+    }
+
+    /// Whether somebody will read the story.
+    pub(crate) fn is_read(&self) -> bool {
+        self.lines_max > 0
     }
 
     /// The same for two runs that did the same.
