@@ -61,20 +61,30 @@ pub(crate) fn judge(
 }
 
 /// Judges a message to a region whose tombstone this store has.
+///
+/// Numbers grow, so a peer that came after the removed one has a greater one, and a number that is gone
+/// never comes back. The epoch of the tombstone alone does not tell: whoever said that the peer is gone
+/// may have known its successor already.
 pub(crate) fn judge_by_tombstone(
     message: &RaftMessage,
     tombstone: &Region,
     wants_vote: bool,
 ) -> Verdict {
     let epoch = message.region_epoch.unwrap_or_default();
-    if !is_newer(epoch, tombstone) {
-        return if is_out_of_date(epoch, tombstone, message, wants_vote) {
-            Verdict::TellSender
-        } else {
-            Verdict::Ignore
-        };
+    if is_out_of_date(epoch, tombstone, message, wants_vote) {
+        return Verdict::TellSender;
     }
-    Verdict::Fresh
+    let to = message.to_peer.unwrap_or_default();
+    let is_later = gone(tombstone, StoreId::new(to.store_id)).id < to.id;
+    if is_later && epoch.conf_ver >= tombstone.epoch().conf_ver {
+        return Verdict::Fresh;
+    }
+    Verdict::Ignore
+}
+
+/// The peer that a store's tombstone is of.
+pub(crate) fn gone(tombstone: &Region, store: StoreId) -> Peer {
+    tombstone.peer_on_store(store).copied().unwrap_or_default()
 }
 
 /// Whether the sender asks for votes in an election that it should not take part in.

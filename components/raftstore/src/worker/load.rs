@@ -10,6 +10,7 @@ use super::raft::RaftWorker;
 use crate::error::{Error, Result};
 use crate::peer::Peer;
 use crate::peer::stage::Stage;
+use crate::peer::stale;
 use crate::region_index::Reservation;
 use crate::snapshot::SnapKey;
 use crate::state::{self, InstallMarker};
@@ -72,9 +73,11 @@ impl RaftWorker {
         }
         let owner: Option<Region> =
             state::load(raft, &crate::keys::raft_owner(id), "raft owner", id)?;
-        let is_newer =
-            owner.is_some_and(|owner| owner.epoch().conf_ver > tombstone.epoch().conf_ver);
-        if !is_newer {
+        let store = self.context.store;
+        let is_later = owner.is_some_and(|owner| {
+            stale::gone(&owner, store).id > stale::gone(tombstone, store).id
+        });
+        if !is_later {
             self.clear_log(id)?;
         }
         Ok(())
