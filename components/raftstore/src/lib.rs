@@ -101,3 +101,6 @@ pub use crate::ports::*;
 pub use crate::router::{Inbound, LocalRead, Router, View};
 pub use crate::storage::PeerStorage;
 pub use crate::worker::raft::RaftWorker;
+
+#[cfg(test)]
+mod tests;
