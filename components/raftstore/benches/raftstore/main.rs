@@ -286,10 +286,11 @@ fn reads(dir: &Path) {
 /// CPU time that this process has used.
 fn cpu_time() -> Duration {
     let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // Behind the name, which is in brackets: the 12th and 13th are user and system time, in ticks.
+    // Behind the name, which is in brackets, the 12th and 13th are user and system time, in ticks of
+    // ten milliseconds.
     let behind = text.rsplit(')').next().unwrap_or_default();
-    let fields: Vec<u64> = behind.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    let ticks: u64 = fields.iter().skip(10).take(2).sum();
+    let fields = behind.split_whitespace().skip(11).take(2);
+    let ticks: u64 = fields.filter_map(|word| word.parse::<u64>().ok()).sum();
     Duration::from_millis(ticks * 10)
 }
 
@@ -354,9 +355,8 @@ fn snapshot(dir: &Path) {
         .expect("there are two")
         .engines;
     let last = Bytes::from(format!("key-{number:016}"));
-    let has_last = |engines: &Engines| {
-        engines.kv.get(Cf::Default, &last).expect("the disk works").is_some()
-    };
+    let has_last =
+        |engines: &Engines| engines.kv.get(Cf::Default, &last).expect("the disk works").is_some();
     wait_until(|| !has_last(follower));
     let start = SystemClock.now();
     let again = Peer { id: 99, store_id: other.store_id };
