@@ -20,7 +20,7 @@
 
 use engine::{Cf, Durability, WriteBatch};
 use prost::Message;
-use proto::eraftpb::Snapshot;
+use proto::eraftpb::{HardState, Snapshot};
 use proto::metapb::Region;
 use proto::raft_serverpb::{RaftApplyState, RaftLocalState, RaftSnapshotData, RaftTruncatedState};
 use raft::{Ready, StorageError};
@@ -97,9 +97,10 @@ impl PeerStorage {
         region: Region,
     ) -> Result<InstallMarker> {
         let snapshot = ready.snapshot.clone().unwrap_or_default();
-        let mut hard_state = ready.hard_state.unwrap_or_else(|| self.hard_state());
-        hard_state.commit = hard_state.commit.max(snapshot.index());
+        let hard_state = ready.hard_state.unwrap_or_else(|| self.hard_state());
+        let hard_state = HardState { commit: snapshot.index(), ..hard_state };
         let raft_state = RaftLocalState {
+            // Entries behind the snapshot are written later: nothing may say yet that they are committed.
             hard_state: Some(hard_state),
             last_index: snapshot.index(),
             last_term: snapshot.term(),
