@@ -53,6 +53,7 @@ impl Peer {
                 "the snapshot was damaged after it came; this replica must be replaced"
             );
             self.stage = Stage::Broken;
+            self.held.clear();
             return None;
         }
         self.stage = Stage::Active;
@@ -61,6 +62,7 @@ impl Peer {
         self.node.on_applied(index);
         self.duties.was_replaced();
         out.apply.push(self.registration());
+        out.apply.append(&mut self.held);
         Some(self.region().clone())
     }
 

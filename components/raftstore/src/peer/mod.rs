@@ -45,6 +45,7 @@ use crate::peer::read::{Leases, Reads};
 use crate::peer::stage::Stage;
 use crate::router::View;
 use crate::storage::PeerStorage;
+use crate::worker::ApplyTask;
 
 /// One replica of one region.
 pub(crate) struct Peer {
@@ -59,6 +60,8 @@ pub(crate) struct Peer {
     acquaintances: BTreeMap<u64, PeerRecord>,
     /// A split that this leader has proposed, until it is applied: its place in the log.
     pending_split: Option<u64>,
+    /// Entries that are committed while a snapshot is on its way into the data. Raft limits their bytes.
+    held: Vec<ApplyTask>,
     /// What everybody may know, as it was published last.
     published: Option<View>,
     log: Logger,
@@ -90,6 +93,7 @@ impl Peer {
             duties: PeerDuties::new(&context.ticks, region),
             acquaintances: BTreeMap::new(),
             pending_split: None,
+            held: Vec::new(),
             published: None,
             log,
         })

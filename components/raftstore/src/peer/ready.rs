@@ -79,7 +79,14 @@ impl Peer {
             let waiting = self.proposals.take_through(&ready.committed_entries);
             let (region, term) = (self.region_id(), self.term());
             let entries = std::mem::take(&mut ready.committed_entries);
-            out.apply.push(ApplyTask::Entries { region, term, entries, waiting });
+            let task = ApplyTask::Entries { region, term, entries, waiting };
+            if matches!(self.stage, Stage::Installing) {
+                // After a restart Raft takes the snapshot for applied, and it is not there yet.
+                runtime::mark!("entries wait for a snapshot that a restart goes on with");
+                self.held.push(task);
+            } else {
+                out.apply.push(task);
+            }
         }
         self.reads_proven(&ready.read_states);
         Ok(())
