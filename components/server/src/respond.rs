@@ -13,7 +13,7 @@
 
 use bytes::Bytes;
 use proto::kvrpcpb::{KeyError, LockInfo, WriteConflict};
-use proto::{errorpb, kvrpcpb};
+use proto::{coprocessor as wire, errorpb, kvrpcpb};
 use storage::{Error, Locked, RegionError};
 use tonic::Status;
 
@@ -120,6 +120,27 @@ fn lock_info(locked: &Locked) -> LockInfo {
         key: locked.key.clone(),
         lock_ttl: locked.lock.ttl,
     }
+}
+
+/// What the coprocessor came to.
+pub fn computed(answer: coprocessor::Answer) -> wire::Response {
+    wire::Response {
+        data: answer.data,
+        locked: answer.locked.as_ref().map(lock_info),
+        other_error: answer.other_error,
+        ..wire::Response::default()
+    }
+}
+
+/// Why the coprocessor could not even begin, or go on.
+pub fn not_computed(error: &Error) -> Result<wire::Response, Status> {
+    let Refusal { region, text, .. } = refusal(error)?;
+    Ok(wire::Response { region_error: region, other_error: text, ..wire::Response::default() })
+}
+
+/// Why a thread of the server ended before its work did.
+pub fn not_finished(reason: &dyn std::error::Error) -> Status {
+    Status::internal(reason.to_string())
 }
 
 /// A locked key in its place among the rows of a scan.
@@ -270,5 +291,29 @@ mod tests {
         assert_eq!(refusal(&corrupt).unwrap_err().code(), Code::DataLoss);
         let engine = engine::Error::Poisoned { reason: "disk".to_owned() };
         assert_eq!(refusal(&Error::Engine(engine)).unwrap_err().code(), Code::Internal);
+    }
+
+    #[test]
+    fn what_was_computed_has_its_fields() {
+        let lock = Lock { primary: key(), ts: 7, ttl: 9, kind: WriteKind::Put };
+        let info = LockInfo { primary_lock: key(), lock_version: 7, key: key(), lock_ttl: 9 };
+        let answer = coprocessor::Answer {
+            data: key(),
+            locked: Some(Locked { key: key(), lock }),
+            other_error: "why".to_owned(),
+        };
+        let expected = wire::Response {
+            data: key(),
+            locked: Some(info),
+            other_error: "why".to_owned(),
+            ..wire::Response::default()
+        };
+        assert_eq!(computed(answer), expected);
+        let busy = not_computed(&RegionError::Busy("too much").into()).unwrap();
+        assert!(busy.region_error.is_some() && busy.other_error.is_empty());
+        let refused = not_computed(&Error::Invalid("no".to_owned())).unwrap();
+        assert_eq!(refused.other_error, "invalid request: no");
+        let corrupt = Error::Corrupt { record: "lock", reason: "short".to_owned() };
+        assert_eq!(not_computed(&corrupt).unwrap_err().code(), Code::DataLoss);
     }
 }

@@ -3,6 +3,7 @@
 //! An arm decides nothing. What a request may ask is checked by storage, what a failure is called by
 //! [`respond`](crate::respond).
 
+mod coprocessor;
 mod raw;
 mod txn;
 
@@ -10,16 +11,19 @@ use std::sync::Arc;
 
 use proto::kvrpcpb::Context;
 use proto::tinykvpb::tiny_kv_server::{TinyKv, TinyKvServer};
-use proto::{coprocessor, kvrpcpb, raft_serverpb};
+use proto::{coprocessor as wire, kvrpcpb, raft_serverpb};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::node::{Failure, MESSAGE_BYTES_MAX};
+
+use self::coprocessor::Computing;
 
 /// What every arm needs.
 #[derive(Clone)]
 pub struct Service {
     kv: Arc<storage::Kv>,
     failure: Arc<Failure>,
+    computing: Computing,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -27,7 +31,7 @@ type Answer<T> = Result<Response<T>, Status>;
 impl Service {
     /// Serves `kv`; a disk that fails is reported to `failure`.
     pub fn new(kv: Arc<storage::Kv>, failure: Arc<Failure>) -> Self {
-        Service { kv, failure }
+        Service { kv, failure, computing: Computing::new() }
     }
 
     /// As the transport wants it.
@@ -84,10 +88,9 @@ macro_rules! arms {
 
             async fn coprocessor(
                 &self,
-                _: Request<coprocessor::Request>,
-            ) -> Answer<coprocessor::Response> {
-                let other_error = "coprocessor requests are not served by this version".to_owned();
-                Ok(Response::new(coprocessor::Response { other_error, ..Default::default() }))
+                request: Request<wire::Request>,
+            ) -> Answer<wire::Response> {
+                Service::coprocessor(self, request.into_inner()).await.map(Response::new)
             }
         }
     };

@@ -1,0 +1,113 @@
+//! The way to other stores: raft messages and snapshots over gRPC.
+//!
+//! One stream to each store carries the messages of all regions. The thread that owns the peers only
+//! puts messages into a queue; a task for each store takes them out, connects, and connects again. What
+//! does not fit into the queue is dropped, and so is what waits for a store that cannot be reached: Raft
+//! says it again, and a slow store costs a bounded buffer and slows nobody else.
+//!
+//! ```text
+//!   raft thread ── send ──► [ queue to store 2 ] ──► task ──► one stream ──► store 2
+//!                     └───► [ queue to store 3 ] ──► task ──► one stream ──► store 3
+//!                     └───► a snapshot: a task and a stream of its own
+//! ```
+
+mod connection;
+mod snapshot;
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use proto::StoreId;
+use proto::raft_serverpb::RaftMessage;
+use raftstore::snapshot::SnapManager;
+use raftstore::{Router, Transport, Unsent};
+use slog::Logger;
+use tokio::runtime::Handle;
+
+use connection::Connection;
+
+/// The name under which a stream between stores says of which cluster it is.
+pub const CLUSTER_KEY: &str = "tinykv-cluster-id";
+
+/// An address to come, or why there is none.
+pub type Address<'a> = Pin<Box<dyn Future<Output = Result<String, String>> + Send + 'a>>;
+
+/// Who knows where stores are.
+pub trait Resolver: Send + Sync {
+    /// Where a store listens now. Asked for each time that a connection is made, because a store may
+    /// have moved.
+    fn address(&self, store: StoreId) -> Address<'_>;
+}
+
+/// What all connections share.
+pub(crate) struct Shared {
+    pub(crate) cluster: u64,
+    pub(crate) resolver: Arc<dyn Resolver>,
+    pub(crate) snapshots: Arc<SnapManager>,
+    pub(crate) log: Logger,
+}
+
+/// Messages to other stores.
+pub struct GrpcTransport {
+    shared: Arc<Shared>,
+    runtime: Handle,
+    /// Known once the store runs: failures are told to it.
+    router: Arc<Mutex<Option<Router>>>,
+    connections: Mutex<BTreeMap<StoreId, Connection>>,
+}
+
+const UNPOISONED: &str = "no thread panics while it holds the connections";
+
+impl GrpcTransport {
+    /// A transport without connections. They are made when there is something to send.
+    pub fn new(
+        cluster: u64,
+        resolver: Arc<dyn Resolver>,
+        snapshots: Arc<SnapManager>,
+        runtime: Handle,
+        log: Logger,
+    ) -> Self {
+        GrpcTransport {
+            shared: Arc::new(Shared { cluster, resolver, snapshots, log }),
+            runtime,
+            router: Arc::default(),
+            connections: Mutex::default(),
+        }
+    }
+
+    /// From now on it is known whom to tell about failures.
+    pub fn report_to(&self, router: Router) {
+        *self.router.lock().expect(UNPOISONED) = Some(router);
+    }
+
+    /// Ends all connections.
+    pub fn close(&self) {
+        self.connections.lock().expect(UNPOISONED).clear();
+        *self.router.lock().expect(UNPOISONED) = None;
+    }
+
+    fn router(&self) -> Result<Router, Unsent> {
+        let router = self.router.lock().expect(UNPOISONED).clone();
+        router.ok_or(Unsent { why: "the store is not running" })
+    }
+}
+
+impl Transport for GrpcTransport {
+    fn send(&self, message: RaftMessage) -> Result<(), Unsent> {
+        let router = self.router()?;
+        let store = StoreId::new(message.to_peer.unwrap_or_default().store_id);
+        let carries_snapshot =
+            message.message.as_ref().is_some_and(|inner| inner.snapshot.is_some());
+        if carries_snapshot {
+            let shared = Arc::clone(&self.shared);
+            self.runtime.spawn(snapshot::send(shared, router, store, message));
+            return Ok(());
+        }
+        let mut connections = self.connections.lock().expect(UNPOISONED);
+        let connection = connections.entry(store).or_insert_with(|| {
+            Connection::start(&self.runtime, Arc::clone(&self.shared), router, store)
+        });
+        connection.send(message)
+    }
+}
