@@ -26,7 +26,9 @@ use proto::raft_serverpb::RaftApplyState;
 use proto::{RegionId, StoreId};
 
 pub(crate) use conf_change::changed;
-pub(crate) use request::{decode_requests, encode_admin, encode_change_peer, encode_write};
+pub(crate) use request::{
+    changes_region, decode_requests, encode_admin, encode_change_peer, encode_write,
+};
 
 use crate::error::{RegionError, Result};
 use crate::message::{AdminDone, Effect, Request};

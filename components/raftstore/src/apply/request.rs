@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use engine::Cf;
 use prost::Message;
-use proto::eraftpb::{ConfChange, ConfChangeType};
+use proto::eraftpb::{ConfChange, ConfChangeType, Entry};
 use proto::metapb::Peer;
 use proto::raft_cmdpb::{
     self, AdminCmdType, AdminRequest, ChangePeerRequest, CmdType, CompactLogRequest, DeleteRequest,
@@ -79,6 +79,12 @@ fn from_record(record: &raft_cmdpb::Request) -> Option<Request> {
         CmdType::Snap => Some(Request::Snap),
         CmdType::Invalid => None,
     }
+}
+
+/// Whether an entry may change what the region is, and so what of the data belongs to it.
+pub(crate) fn changes_region(entry: &Entry) -> bool {
+    let command = || RaftCmdRequest::decode(entry.data.clone()).ok();
+    entry.is_conf_change() || command().is_some_and(|command| command.admin_request.is_some())
 }
 
 /// A change of the region as the data of an entry. Changes of peers and leadership have other forms.

@@ -16,7 +16,7 @@ use runtime::worker::{Runner, Tasks};
 use slog::{Logger, error, info};
 
 use super::ApplyTask;
-use crate::apply::{Applier, Executed, Turn};
+use crate::apply::{Applier, Executed, Turn, changes_region};
 use crate::error::Result;
 use crate::message::{Answer, Applied, Completion, Done, RegionSnapshot, Request, Response};
 use crate::{keys, mutant, state};
@@ -93,6 +93,11 @@ impl ApplyWorker {
     ) -> Result<()> {
         let mut waiting = waiting.into_iter().peekable();
         for entry in entries {
+            if !self.waiting.is_empty() && changes_region(entry) {
+                // It may clear what a command before it was to read.
+                runtime::mark!("written before an entry that changes the region");
+                self.write()?;
+            }
             // Taken anew for each entry: a write in between ends a borrow.
             let Some(applier) = self.appliers.get_mut(&region) else { return Ok(()) };
             if applier.is_destroyed() {
