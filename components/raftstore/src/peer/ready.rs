@@ -77,9 +77,9 @@ impl Peer {
         self.send_all(promises, &mut out.promises);
         if !ready.committed_entries.is_empty() {
             let waiting = self.proposals.take_through(&ready.committed_entries);
-            let (region, term) = (self.region_id(), self.term());
+            let region = self.region_id();
             let entries = std::mem::take(&mut ready.committed_entries);
-            let task = ApplyTask::Entries { region, term, entries, waiting };
+            let task = ApplyTask::Entries { region, entries, waiting };
             if matches!(self.stage, Stage::Installing) {
                 // After a restart Raft takes the snapshot for applied, and it is not there yet.
                 runtime::mark!("entries wait for a snapshot that a restart goes on with");

@@ -71,8 +71,8 @@ impl ApplyWorker {
                 let applier = Applier::new(peer, region, state, term);
                 self.appliers.insert(applier.region_id(), applier);
             }
-            ApplyTask::Entries { region, term, entries, waiting } => {
-                self.apply(region, term, &entries, waiting)?;
+            ApplyTask::Entries { region, entries, waiting } => {
+                self.apply(region, &entries, waiting)?;
             }
             ApplyTask::Stop(region) => {
                 self.write()?;
@@ -87,7 +87,6 @@ impl ApplyWorker {
     fn apply(
         &mut self,
         region: RegionId,
-        leader_term: u64,
         entries: &[Entry],
         waiting: Vec<(u64, u64, Reply<Answer>)>,
     ) -> Result<()> {
@@ -111,7 +110,8 @@ impl ApplyWorker {
                 *index == entry.index && (*term == entry.term || mutant::on(17))
             };
             if let Some((_, _, reply)) = waiting.next_if(is_for) {
-                let answered = answer(executed, applier.region(), leader_term);
+                // The reply is of whoever led in the term of the entry, and so is what was read.
+                let answered = answer(executed, applier.region(), entry.term);
                 self.waiting.push((reply, answered));
             }
             if self.turn.batch.size_bytes() > BATCH_BYTES_MAX {

@@ -51,8 +51,6 @@ pub enum ApplyTask {
     Entries {
         /// The region.
         region: RegionId,
-        /// The term of the peer that hands them out, told to readers.
-        term: u64,
         /// The entries.
         entries: Vec<Entry>,
         /// Whoever waits for some of them: index, term, and where to answer.
