@@ -2,7 +2,7 @@
 
 use proto::raft_cmdpb::{self, RaftRequestHeader};
 
-use super::{Applier, Executed, Turn, decode_requests, refused};
+use super::{Applier, Executed, KEY_TOO_LONG, Turn, decode_requests, has_sane_keys, refused};
 use crate::error::RegionError;
 use crate::message::Request;
 
@@ -21,6 +21,9 @@ impl Applier {
         let Some(requests) = decode_requests(records) else {
             return refused("a request that this store does not know");
         };
+        if !has_sane_keys(&requests) {
+            return refused(KEY_TOO_LONG);
+        }
         let outside =
             requests.iter().filter_map(Request::key).find(|key| !self.region().contains(key));
         if let Some(key) = outside {

@@ -27,7 +27,7 @@ use proto::{RegionId, StoreId};
 
 pub(crate) use conf_change::changed;
 pub(crate) use request::{
-    changes_region, decode_requests, encode_admin, encode_change_peer, encode_write,
+    changes_region, decode_requests, encode_admin, encode_change_peer, encode_write, has_sane_keys,
 };
 
 use crate::error::{RegionError, Result};
@@ -185,6 +185,9 @@ impl Applier {
         RegionError::EpochNotMatch { regions: vec![self.region.clone()] }
     }
 }
+
+/// Why a command with an enormous key is refused.
+pub(crate) const KEY_TOO_LONG: &str = "a key is longer than any engine takes";
 
 fn refused(why: &'static str) -> Executed {
     Executed::Refused(RegionError::Refused(why))

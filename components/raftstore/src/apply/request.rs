@@ -56,6 +56,12 @@ fn family(name: &str) -> Option<Cf> {
     if name.is_empty() { Some(Cf::Default) } else { Cf::from_name(name) }
 }
 
+/// Whether every engine takes these keys. A longer one must be refused before it reaches one, on every
+/// replica alike.
+pub(crate) fn has_sane_keys(requests: &[Request]) -> bool {
+    requests.iter().filter_map(Request::key).all(|key| key.len() <= engine::MAX_KEY_BYTES)
+}
+
 /// The requests of an entry. `None` if one of them is nothing that this store knows.
 pub(crate) fn decode_requests(records: &[raft_cmdpb::Request]) -> Option<Vec<Request>> {
     records.iter().map(from_record).collect()

@@ -71,6 +71,9 @@ pub(crate) fn parts(
     if !mutant::on(13) && !region.contains_inside(&request.split_key) {
         return Err(RegionError::key_not_in_region(&request.split_key, region));
     }
+    if request.split_key.len() > engine::MAX_KEY_BYTES {
+        return Err(RegionError::Refused(super::KEY_TOO_LONG));
+    }
     if request.new_region_id == 0 || request.new_region_id == region.id {
         return Err(RegionError::Refused("the right part needs an id of its own"));
     }

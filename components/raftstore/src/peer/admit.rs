@@ -21,6 +21,9 @@ impl Peer {
                 if requests.is_empty() {
                     return Err(RegionError::Refused("a command without requests"));
                 }
+                if !apply::has_sane_keys(requests) {
+                    return Err(RegionError::Refused(apply::KEY_TOO_LONG));
+                }
                 let keys = requests.iter().filter_map(crate::message::Request::key);
                 match keys.into_iter().find(|key| !self.region().contains(key)) {
                     Some(key) => Err(RegionError::key_not_in_region(key, self.region())),
