@@ -1,24 +1,24 @@
 //! The driver: from a request to its answer, over a storage, under latches.
 //!
 //! ```text
-//!   Query:    check ----------------> snapshot -> execute ----------> answer
+//!   Query:    check ----------------> snapshot -> execute ... ------> answer
 //!   Command:  check -> latch its keys -> snapshot -> execute -> write -> answer
 //!   Paged:    check -> [ snapshot -> find -> (a Command) ] ... -> answer
 //! ```
 //!
-//! All waiting is here, and none of it blocks a thread: for latches, for a snapshot, for a write. The
+//! All waiting is here, and none of it blocks a thread: for latches, for a snapshot, for a write. What
+//! takes long is done in turns, so that others are served in between. The
 //! future of a call may be dropped at any of these points. Then its answer is lost; what it had
 //! written, or was writing, is not, and its latches are held for as long as that takes.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
 
 use proto::kvrpcpb::Context;
 
 use crate::error::{Abort, KeyError, Result};
 use crate::limits::Limits;
 use crate::storage::{Changes, Reader, Storage};
+use crate::turn::Turn;
 use crate::txn::{
     CollectGarbage, Command, Latches, LocksFound, Paged, Query, ResolveLock, Rollback, ScanLocks,
     View,
@@ -64,7 +64,7 @@ impl Kv {
     pub async fn read<Q: Query>(&self, context: &Context, query: Q) -> Result<Q::Answer> {
         query.check(&self.limits)?;
         let reader = self.reader(context, query.version()).await?;
-        query.execute(&self.view(&*reader))
+        query.execute(&self.view(&*reader)).await
     }
 
     /// Does a request that writes.
@@ -146,24 +146,5 @@ impl Kv {
     pub async fn collect_garbage(&self, context: &Context, safe_point: u64) -> Result<u64> {
         let collected = self.run_pages(context, CollectGarbage::new(safe_point)).await?;
         Ok(collected.removed())
-    }
-}
-
-/// Lets others have their turn: not ready once, and wants to be asked again at once.
-#[derive(Default)]
-struct Turn {
-    is_over: bool,
-}
-
-impl Future for Turn {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<()> {
-        if self.is_over {
-            return Poll::Ready(());
-        }
-        self.is_over = true;
-        context.waker().wake_by_ref();
-        Poll::Pending
     }
 }

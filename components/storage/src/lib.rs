@@ -65,6 +65,7 @@ pub mod mvcc;
 mod raw;
 mod standalone;
 mod storage;
+mod turn;
 pub mod txn;
 
 pub use crate::error::{Abort, Conflict, Error, KeyError, Locked, RegionError, Result, Retryable};

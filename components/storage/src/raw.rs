@@ -12,7 +12,9 @@ use proto::kvrpcpb::Context;
 use crate::error::{Error, Result};
 use crate::kv::Kv;
 use crate::limits::AnswerSize;
+use crate::mvcc::scanner::TURN_RECORDS;
 use crate::storage::Changes;
+use crate::turn::Turn;
 
 /// A raw key with its value.
 pub type RawPair = (Bytes, Bytes);
@@ -75,6 +77,9 @@ impl Kv {
             let (key, value) = cursor.entry();
             size.add(key, value)?;
             pairs.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
+            if (pairs.len() as u64).is_multiple_of(TURN_RECORDS) {
+                Turn::default().await;
+            }
             is_valid = cursor.next()?;
         }
         Ok(pairs)

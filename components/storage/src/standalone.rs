@@ -151,6 +151,10 @@ impl Reader for EngineReader {
         Ok(self.0.get(cf, key)?)
     }
 
+    fn get_many(&self, cf: Cf, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>> {
+        Ok(self.0.get_many(cf, keys)?)
+    }
+
     fn cursor<'a>(&'a self, cf: Cf, range: KeyRange<'_>) -> Result<Box<dyn Cursor + 'a>> {
         Ok(self.0.cursor(cf, range)?)
     }

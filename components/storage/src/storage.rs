@@ -70,6 +70,11 @@ pub trait Reader: Send + Sync {
     /// The value of `key` in this state.
     fn get(&self, cf: Cf, key: &[u8]) -> Result<Option<Bytes>>;
 
+    /// What [`Reader::get`] answers for each of `keys`, which a storage may find faster together.
+    fn get_many(&self, cf: Cf, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>> {
+        keys.iter().map(|key| self.get(cf, key)).collect()
+    }
+
     /// A cursor over the keys of `range` that lie in the region, in the order in which the commands
     /// know them: locks by user key, values and writes by encoded key.
     fn cursor<'a>(&'a self, cf: Cf, range: KeyRange<'_>) -> Result<Box<dyn Cursor + 'a>>;

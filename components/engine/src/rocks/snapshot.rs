@@ -78,6 +78,6 @@ impl Snapshot for RocksSnapshot {
             }
         }
         let iterator = self.view.borrow_dependent().raw_iterator_cf_opt(opened.handle(cf), options);
-        Ok(Box::new(RocksCursor { iterator, path: &opened.path }))
+        Ok(Box::new(RocksCursor::new(iterator, &opened.path)))
     }
 }

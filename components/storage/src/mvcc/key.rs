@@ -24,7 +24,7 @@ pub fn encode_user_key(user_key: &[u8]) -> Vec<u8> {
 
 /// The key of one version.
 pub fn encode_key(user_key: &[u8], ts: u64) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes::encoded_len(user_key.len()) + number::ENCODED_LEN);
+    let mut out = Vec::new();
     encode_key_into(&mut out, user_key, ts);
     out
 }
@@ -32,6 +32,7 @@ pub fn encode_key(user_key: &[u8], ts: u64) -> Vec<u8> {
 /// The key of one version, in a buffer that is used again.
 pub(crate) fn encode_key_into(out: &mut Vec<u8>, user_key: &[u8], ts: u64) {
     out.clear();
+    out.reserve(bytes::encoded_len(user_key.len()) + number::ENCODED_LEN);
     bytes::encode(out, user_key);
     number::encode_u64_desc(out, ts);
 }

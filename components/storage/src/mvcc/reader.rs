@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 use engine::{Cf, Cursor, KeyRange};
 
-use super::key::{TS_MAX, encode_key, encode_key_into, split_key};
+use super::key::{TS_MAX, encode_key_into, split_key};
 use super::lock::Lock;
 use super::write::{Write, WriteKind};
 use crate::error::{Error, Result};
@@ -13,30 +13,47 @@ use crate::storage::Reader;
 
 /// Asks a state about keys, one after the other.
 ///
-/// Records of a key are found by one cursor that is kept for the next question. Versions newer than
-/// the one that is asked for cost nothing, as the cursor seeks past them.
+/// The records of a key are found by a cursor that ends behind them, and is kept for the next question
+/// about the same key. Versions newer than the one that is asked for cost nothing, as the cursor seeks
+/// past them. And it never looks for what follows the key: that could be a long way off, behind
+/// everything that was collected in between.
 pub struct MvccReader<'a> {
     reader: &'a dyn Reader,
-    /// What the cursor may see: a single key, or all of them.
-    scope: Option<(Vec<u8>, Vec<u8>)>,
-    writes: Option<Box<dyn Cursor + 'a>>,
+    writes: Option<Records<'a>>,
     /// For the key that is sought, used again.
     target: Vec<u8>,
 }
 
-impl<'a> MvccReader<'a> {
-    /// A reader for many keys.
-    pub fn new(reader: &'a dyn Reader) -> Self {
-        MvccReader { reader, scope: None, writes: None, target: Vec::new() }
+/// The records of one key.
+struct Records<'a> {
+    cursor: Box<dyn Cursor + 'a>,
+    /// The first key after them: that of the oldest timestamp and a zero.
+    end: Vec<u8>,
+}
+
+impl<'a> Records<'a> {
+    /// `encoded` is a user key.
+    fn open(reader: &'a dyn Reader, encoded: &[u8]) -> Result<Self> {
+        let mut end = Vec::with_capacity(encoded.len() + OLDEST.len());
+        end.extend_from_slice(encoded);
+        end.extend_from_slice(&OLDEST);
+        let cursor = reader.cursor(Cf::Write, KeyRange::new(encoded, &end))?;
+        Ok(Records { cursor, end })
     }
 
-    /// A reader for one key. Its cursor ends there, so it does not look for what follows the key:
-    /// that could be a long way off, behind everything that was collected in between.
-    pub fn for_key(reader: &'a dyn Reader, user_key: &[u8]) -> Self {
-        let first = encode_key(user_key, TS_MAX);
-        let mut end = encode_key(user_key, 0);
-        end.push(0);
-        MvccReader { scope: Some((first, end)), ..MvccReader::new(reader) }
+    /// The user key, encoded.
+    fn user(&self) -> &[u8] {
+        &self.end[..self.end.len() - OLDEST.len()]
+    }
+}
+
+/// What follows a user key in the first key after all its versions.
+const OLDEST: [u8; 9] = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0];
+
+impl<'a> MvccReader<'a> {
+    /// A reader that has not been asked yet.
+    pub fn new(reader: &'a dyn Reader) -> Self {
+        MvccReader { reader, writes: None, target: Vec::new() }
     }
 
     /// The lock on a key.
@@ -93,28 +110,25 @@ impl<'a> MvccReader<'a> {
         mut visit: impl FnMut(Write, u64) -> ControlFlow<T>,
     ) -> Result<Option<T>> {
         encode_key_into(&mut self.target, user_key, newest);
-        let writes = match &mut self.writes {
-            Some(writes) => writes,
-            none => none.insert(self.reader.cursor(Cf::Write, scope(self.scope.as_ref()))?),
-        };
         let (encoded, _) = split_key(&self.target)?;
-        let mut is_valid = writes.seek(&self.target)?;
+        let records = match &mut self.writes {
+            Some(records) if records.user() == encoded => records,
+            other => other.insert(Records::open(self.reader, encoded)?),
+        };
+        let mut is_valid = records.cursor.seek(&self.target)?;
         while is_valid {
-            let (user, ts) = split_key(writes.key())?;
-            if user != encoded {
+            let (record_key, record) = records.cursor.entry();
+            let (user, ts) = split_key(record_key)?;
+            if user != records.user() {
                 break;
             }
-            if let ControlFlow::Break(found) = visit(Write::parse(writes.value())?, ts) {
+            if let ControlFlow::Break(found) = visit(Write::parse(record)?, ts) {
                 return Ok(Some(found));
             }
-            is_valid = writes.next()?;
+            is_valid = records.cursor.next()?;
         }
         Ok(None)
     }
-}
-
-fn scope(scope: Option<&(Vec<u8>, Vec<u8>)>) -> KeyRange<'_> {
-    scope.map_or(KeyRange::ALL, |(first, end)| KeyRange::new(first, end))
 }
 
 /// A put without its value: they are written together, and collected together.

@@ -23,15 +23,7 @@ pub struct MvccTxn<'a> {
 impl<'a> MvccTxn<'a> {
     /// For the transaction that started at `start_ts`.
     pub fn new(reader: &'a dyn Reader, start_ts: u64) -> Self {
-        Self::over(MvccReader::new(reader), start_ts)
-    }
-
-    /// The same for one that asks about a single key.
-    pub fn for_key(reader: &'a dyn Reader, start_ts: u64, user_key: &[u8]) -> Self {
-        Self::over(MvccReader::for_key(reader, user_key), start_ts)
-    }
-
-    fn over(reader: MvccReader<'a>, start_ts: u64) -> Self {
+        let reader = MvccReader::new(reader);
         MvccTxn { reader, start_ts, writes: WriteBatch::new() }
     }
 

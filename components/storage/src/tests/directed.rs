@@ -1,5 +1,7 @@
 //! Rules that need a test of their own: limits, pages, damaged records, families.
 
+use std::task::{Context as TaskContext, Poll, Waker};
+
 use bytes::Bytes;
 use engine::{Cf, WriteBatch};
 use proto::kvrpcpb::Context;
@@ -7,6 +9,7 @@ use runtime::mark;
 
 use super::fixture::{Builder, Row, delete, lock, put, value, wait, write};
 use crate::mvcc::WriteKind::{Delete, Put, Rollback};
+use crate::mvcc::scanner::TURN_RECORDS;
 use crate::mvcc::{Direction, TS_MAX, encode_key};
 use crate::storage::{Changes, Storage};
 use crate::txn::check_status::Status;
@@ -108,6 +111,43 @@ fn a_scan_that_would_answer_too_much_fails_instead_of_stopping_early() {
     let raw = wait(builder.kv.raw_scan(&Context::default(), "default", Bytes::new(), 6));
     assert!(matches!(raw, Err(Error::TooLarge { .. })));
     assert_eq!(mark::hits("an answer would pass its limit"), 2);
+}
+
+/// How often a future is not ready before its answer.
+fn pauses<T>(future: impl Future<Output = T>) -> (usize, T) {
+    let mut future = std::pin::pin!(future);
+    let mut context = TaskContext::from_waker(Waker::noop());
+    let mut pauses = 0;
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(answer) => return (pauses, answer),
+            Poll::Pending => pauses += 1,
+        }
+    }
+}
+
+/// One thread may serve all connections, so nobody keeps it for long.
+#[test]
+fn a_scan_that_finds_nothing_for_long_lets_others_have_their_turn() {
+    let turn = usize::try_from(TURN_RECORDS).unwrap();
+    let deleted = 3 * turn;
+    let mut rows: Vec<Row> = (0..deleted).map(|n| write(&numbered(n), 2, Delete, 1)).collect();
+    rows.extend([value(&numbered(deleted), 1, b"v"), write(&numbered(deleted), 2, Put, 1)]);
+    rows.push(lock(&numbered(turn + 1), b"p", Delete, 3, 0));
+    let builder = Builder::with(&rows);
+    for direction in [Direction::Forward, Direction::Reverse] {
+        let region = Context::default();
+        let query = Scan { start: Bytes::new(), limit: 3, version: 1000, direction };
+        let (pauses, rows) = pauses(builder.kv.read(&region, query));
+        assert!(pauses >= 2, "{direction:?}: {pauses}");
+        let mut rows: Vec<_> = rows.unwrap().iter().map(|row| row.key().to_vec()).collect();
+        rows.sort();
+        assert_eq!(rows, [numbered(turn + 1), numbered(deleted)], "{direction:?}");
+    }
+    let (pauses, found) =
+        pauses(builder.kv.raw_scan(&Context::default(), "write", Bytes::new(), u32::MAX));
+    assert!(pauses >= 2, "{pauses}");
+    assert_eq!(found.unwrap().len(), deleted + 1);
 }
 
 #[test]

@@ -146,7 +146,7 @@ impl Model {
                     self.value(key, version),
                     "{key:?}"
                 );
-                let mut single = MvccReader::for_key(reader, key);
+                let mut single = MvccReader::new(reader);
                 assert_eq!(single.value(key, version).unwrap(), self.value(key, version));
                 assert_eq!(single.lock(key).unwrap().as_ref(), self.locks.get(key));
             }
@@ -157,6 +157,12 @@ impl Model {
                 expected.reverse();
                 let found = rows(reader, start, end, version, Direction::Reverse);
                 assert_eq!(found, expected, "reverse at {version} {start:?}..{end:?}");
+                let scanner = Scanner::new(reader, start, end, version, Direction::Reverse);
+                let mut keys = scanner.unwrap().keys_only(true);
+                let keys = std::iter::from_fn(|| keys.next_row().unwrap());
+                assert!(
+                    keys.map(|row| row.key().clone()).eq(expected.iter().map(Row::key).cloned())
+                );
             }
         }
     }
@@ -167,7 +173,9 @@ fn ranges() -> [(&'static [u8], &'static [u8]); 6] {
 }
 
 fn rows(reader: &dyn Reader, start: &[u8], end: &[u8], at: u64, way: Direction) -> Vec<Row> {
-    let mut scanner = Scanner::new(reader, start, end, at, way).unwrap();
+    // Windows of a few rows, so that there are several.
+    let scanner = Scanner::new(reader, start, end, at, way).unwrap();
+    let mut scanner = scanner.expect_rows(1 + usize::try_from(at % 3).unwrap());
     std::iter::from_fn(|| scanner.next_row().unwrap()).collect()
 }
 
@@ -239,6 +247,8 @@ fn long_chains_are_left_by_seeking() {
     let builder = Builder::with(&model.records);
     mark::reset();
     model.check(&*reader(&builder), 0);
+    assert!(mark::hits("a scan opens another window") > 0);
+    assert!(mark::hits("a scan looks values up together") > 0);
     assert!(mark::hits("a scan seeks past the rest of a key") > 0);
     assert!(mark::hits("a scan seeks past versions that are too new") > 0);
     assert!(mark::hits("a reverse scan seeks to the version") > 0);

@@ -60,7 +60,7 @@ impl Command for CheckStatus {
     fn execute(&self, view: &View<'_>) -> Result<Outcome<Status>> {
         let key = &self.primary;
         view.reader.check(&encode_user_key(key))?;
-        let mut txn = MvccTxn::for_key(view.reader, self.lock_ts, key);
+        let mut txn = MvccTxn::new(view.reader, self.lock_ts);
         let lock = txn.get_lock(key)?.filter(|lock| lock.ts == self.lock_ts);
         if let Some(lock) = lock {
             return self.check_lock(txn, &lock);

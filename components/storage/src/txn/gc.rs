@@ -227,19 +227,18 @@ impl CollectPage {
     ) -> Result<bool> {
         // The newest put or delete at the safe point covers all that is older.
         let mut newest: Option<(Write, u64)> = None;
-        let full =
-            MvccReader::for_key(view.reader, key).walk(key, self.safe_point, |write, ts| {
-                let is_data = matches!(write.kind, WriteKind::Put | WriteKind::Delete);
-                if is_data && newest.is_none() {
-                    newest = Some((write, ts));
-                    return ControlFlow::Continue(());
-                }
-                if outcome.writes.len() >= GC_PAGE_DELETES {
-                    return ControlFlow::Break(());
-                }
-                outcome.remove(key, write, ts);
-                ControlFlow::Continue(())
-            })?;
+        let full = MvccReader::new(view.reader).walk(key, self.safe_point, |write, ts| {
+            let is_data = matches!(write.kind, WriteKind::Put | WriteKind::Delete);
+            if is_data && newest.is_none() {
+                newest = Some((write, ts));
+                return ControlFlow::Continue(());
+            }
+            if outcome.writes.len() >= GC_PAGE_DELETES {
+                return ControlFlow::Break(());
+            }
+            outcome.remove(key, write, ts);
+            ControlFlow::Continue(())
+        })?;
         if full.is_some() {
             return Ok(false);
         }

@@ -28,9 +28,9 @@ impl Query for Get {
         self.version
     }
 
-    fn execute(&self, view: &View<'_>) -> Result<Option<Bytes>> {
+    async fn execute(&self, view: &View<'_>) -> Result<Option<Bytes>> {
         view.reader.check(&encode_user_key(&self.key))?;
-        let mut reader = MvccReader::for_key(view.reader, &self.key);
+        let mut reader = MvccReader::new(view.reader);
         if let Some(lock) = reader.lock(&self.key)?
             && lock.blocks_read_at(self.version)
             && !self.may_overlook(&lock.primary)

@@ -33,7 +33,7 @@
 //! | [`Command`] | of all its keys | once | [`Prewrite`], [`Commit`], [`Rollback`], [`CheckStatus`] |
 //! | [`Paged`] | page by page | once per page | [`ResolveLock`], [`CollectGarbage`] |
 //!
-//! None of them waits, so a test can run them one step at a time. [`Kv`](crate::Kv) is the driver: it
+//! None of them waits for anything, so a test can run them one step at a time. [`Kv`](crate::Kv) is the driver: it
 //! takes [`Latches`], asks the storage for a snapshot, lets the command decide, and writes. A prewrite
 //! and a commit are one write each, whatever the number of keys, so there is no state in between.
 
@@ -95,8 +95,8 @@ pub trait Query: Send + Sync {
     /// As of when it reads.
     fn version(&self) -> u64;
 
-    /// Finds it.
-    fn execute(&self, view: &View<'_>) -> Result<Self::Answer>;
+    /// Finds it. It waits for nothing, but lets others have their turn if it takes long.
+    fn execute(&self, view: &View<'_>) -> impl Future<Output = Result<Self::Answer>> + Send;
 }
 
 /// A request that reads a few keys, decides, and writes them.

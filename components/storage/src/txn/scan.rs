@@ -5,7 +5,8 @@ use bytes::Bytes;
 use super::{Query, View};
 use crate::error::Result;
 use crate::limits::{AnswerSize, Limits};
-use crate::mvcc::{Direction, Row, Scanner, encode_user_key};
+use crate::mvcc::{Direction, Row, Scanner, Step, encode_user_key};
+use crate::turn::Turn;
 
 /// Reads the keys from `start` on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +34,7 @@ impl Query for Scan {
         self.version
     }
 
-    fn execute(&self, view: &View<'_>) -> Result<Vec<Row>> {
+    async fn execute(&self, view: &View<'_>) -> Result<Vec<Row>> {
         let mut rows = Vec::new();
         if self.limit == 0 {
             return Ok(rows);
@@ -48,7 +49,15 @@ impl Query for Scan {
         let mut size = AnswerSize::new(&view.limits);
         let scanner = Scanner::new(view.reader, start, end, self.version, self.direction)?;
         let mut scanner = scanner.expect_rows(self.limit as usize);
-        while let Some(row) = scanner.next_row()? {
+        loop {
+            let row = match scanner.step()? {
+                Step::Row(row) => row,
+                Step::Pause => {
+                    Turn::default().await;
+                    continue;
+                }
+                Step::End => break,
+            };
             match &row {
                 Row::Value { key, value } => size.add(key, value)?,
                 Row::Locked(locked) => size.add(&locked.key, &locked.lock.primary)?,

@@ -3,7 +3,7 @@
 //! Three cursors move side by side. The *write* cursor goes from key to key and decides which version
 //! is visible; the *value* cursor follows to the version that was decided on; the *lock* cursor tells
 //! which keys are locked, also those that have no committed version yet. A row costs a few steps of
-//! each, and no look-up:
+//! each:
 //!
 //! ```text
 //!   at 25:       key a             key b                    key c
@@ -14,8 +14,9 @@
 //!   rows:     a = @18         b = @21                   c is locked
 //! ```
 //!
-//! A cursor that would have to step over many records of one key seeks instead, so a key with a
-//! thousand versions costs no more than one with [`STEPS_BEFORE_SEEK`].
+//! A cursor that would have to step over many records of one key seeks instead, and remembers that for
+//! the next keys (`pace`); so a key with a thousand versions costs no more than one with ten. The
+//! values of such keys stand far apart, and are looked up a few at a time instead (`values`).
 //!
 //! # Windows
 //!
@@ -23,8 +24,10 @@
 //! A cursor that looks for the next lock walks over all of those, however far away it is: with a
 //! hundred thousand recent commits behind it, finding nothing took longer than the scan. So the scan
 //! goes by *windows*. First it collects some rows; then it knows the last key it has seen, and looks
-//! for locks only up to there.
+//! for locks only up to there. A window ends also where enough was looked at for one turn: there, a
+//! scan that finds nothing for long can be left and continued ([`Step::Pause`]).
 
+mod pace;
 mod values;
 mod writes;
 
@@ -39,12 +42,8 @@ use super::lock::Lock;
 use crate::error::{Locked, Result};
 use crate::storage::Reader;
 
-use values::Values;
+use values::{Values, Wanted};
 use writes::Writes;
-
-/// How many records of a key are stepped over one by one. A seek costs about as much as this many
-/// steps: with ten versions of each key, scans took a third longer when it was 8, and the same at 16.
-pub const STEPS_BEFORE_SEEK: usize = 12;
 
 /// How many rows a window has at first, when nobody says how many are wanted; each is twice the last.
 const WINDOW_ROWS_MIN: usize = 16;
@@ -54,6 +53,15 @@ const WINDOW_ROWS_MAX: usize = 512;
 
 /// How many bytes of keys and values fill a window before it has its rows.
 const WINDOW_BYTES: usize = 1 << 20;
+
+/// How many rows at most have their values fetched together.
+const ROWS_TOGETHER_MAX: usize = 32;
+
+/// How many records are looked at in one turn, about.
+pub const TURN_RECORDS: u64 = 4096;
+
+/// How many keys are looked at in a row before the count of records is.
+const KEYS_BETWEEN_COUNTS: usize = 256;
 
 /// Which way to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +95,17 @@ impl Row {
     }
 }
 
+/// How a scan went on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It found a row.
+    Row(Row),
+    /// It has not, and has looked at so much that others should have their turn.
+    Pause,
+    /// There are no more rows.
+    End,
+}
+
 /// Walks over the keys of a range as they were at a timestamp.
 pub struct Scanner<'a> {
     reader: &'a dyn Reader,
@@ -94,12 +113,18 @@ pub struct Scanner<'a> {
     direction: Direction,
     writes: Writes<'a>,
     values: Values<'a>,
+    wanted: Wanted,
+    keys_only: bool,
     /// The part of the range that no window has covered yet, by user keys; an empty end is infinity.
     rest: (Vec<u8>, Vec<u8>),
     /// Whether the last window went up to the end of the range.
     is_through: bool,
     window: Option<Window<'a>>,
     window_rows: usize,
+    /// The size of the largest value so far, by which it is guessed how many to fetch together.
+    largest_value: Option<usize>,
+    /// How much was looked at in this turn.
+    turn_records: u64,
 }
 
 /// What was collected, and the locks among it, both in the order of the scan.
@@ -121,17 +146,21 @@ impl<'a> Scanner<'a> {
         let last = if end.is_empty() { Vec::new() } else { encode_user_key(end) };
         let encoded = KeyRange::new(&first, &last);
         let writes = Writes::new(reader.cursor(Cf::Write, encoded)?, direction)?;
-        let values = Values { cursor: reader.cursor(Cf::Default, encoded)?, target: Vec::new() };
+        let values = Values { reader, cursor: reader.cursor(Cf::Default, encoded)? };
         Ok(Scanner {
             reader,
             version,
             direction,
             writes,
             values,
+            wanted: Wanted::default(),
+            keys_only: false,
             rest: (start.to_vec(), end.to_vec()),
             is_through: false,
             window: None,
             window_rows: WINDOW_ROWS_MIN,
+            largest_value: None,
+            turn_records: 0,
         })
     }
 
@@ -142,16 +171,42 @@ impl<'a> Scanner<'a> {
         self
     }
 
-    /// The next key with a value, or with a lock in the way.
+    /// Leaves the values empty, for those who do not look at them: finding them is half of the work.
+    #[must_use]
+    pub fn keys_only(mut self, keys_only: bool) -> Self {
+        self.keys_only = keys_only;
+        self
+    }
+
+    /// The next key with a value, or with a lock in the way, however long it takes.
     pub fn next_row(&mut self) -> Result<Option<Row>> {
+        loop {
+            match self.step()? {
+                Step::Row(row) => return Ok(Some(row)),
+                Step::Pause => {}
+                Step::End => return Ok(None),
+            }
+        }
+    }
+
+    /// The next row, unless it is so far away that others should have their turn before.
+    pub fn step(&mut self) -> Result<Step> {
         loop {
             if let Some(window) = &mut self.window
                 && let Some(row) = window.next_row(self.version, self.direction)?
             {
-                return Ok(Some(row));
+                return Ok(Step::Row(row));
             }
             if self.is_through {
-                return Ok(None);
+                return Ok(Step::End);
+            }
+            if self.turn_records >= TURN_RECORDS {
+                runtime::mark!("a scan pauses");
+                self.turn_records = 0;
+                return Ok(Step::Pause);
+            }
+            if self.window.is_some() {
+                runtime::mark!("a scan opens another window");
             }
             self.open_window()?;
         }
@@ -184,23 +239,60 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Collects visible rows until the window is full, or the range is through.
+    /// Collects visible rows until the window is full, the turn is over, or the range is through.
     fn collect(&mut self) -> Result<VecDeque<(Bytes, Bytes)>> {
         let mut rows = VecDeque::with_capacity(self.window_rows);
         let mut bytes = 0;
-        while rows.len() < self.window_rows && bytes < WINDOW_BYTES {
+        while rows.len() < self.window_rows
+            && bytes < WINDOW_BYTES
+            && self.turn_records < TURN_RECORDS
+            && !self.is_through
+        {
+            self.decide(self.rows_together().min(self.window_rows - rows.len()))?;
+            let (records, far_apart) = self.writes.pace.take();
+            self.turn_records += records;
+            if self.keys_only {
+                for user in self.wanted.users() {
+                    rows.push_back((decode_user_key(user)?.into(), Bytes::new()));
+                }
+                continue;
+            }
+            self.values.fetch(&self.wanted, far_apart, self.direction, |key, value| {
+                let key = Bytes::from(decode_user_key(key)?);
+                bytes += key.len() + value.len();
+                self.largest_value = self.largest_value.max(Some(value.len()));
+                rows.push_back((key, value));
+                Ok(())
+            })?;
+        }
+        Ok(rows)
+    }
+
+    /// How many rows are likely not to be too large together.
+    fn rows_together(&self) -> usize {
+        if self.keys_only {
+            return ROWS_TOGETHER_MAX;
+        }
+        let likely = self.largest_value.map_or(1, |bytes| WINDOW_BYTES / bytes.max(1));
+        likely.clamp(1, ROWS_TOGETHER_MAX)
+    }
+
+    /// Decides which versions are visible, of at most `rows` keys that have one.
+    fn decide(&mut self, rows: usize) -> Result<()> {
+        self.wanted.clear();
+        for _ in 0..KEYS_BETWEEN_COUNTS {
+            if self.wanted.len() == rows {
+                break;
+            }
             if !self.writes.enter_next_key(self.direction)? {
                 self.is_through = true;
                 break;
             }
             if let Some(start_ts) = self.writes.visible(self.version, self.direction)? {
-                let value = self.values.get(self.writes.user(), start_ts, self.direction)?;
-                let key = Bytes::from(decode_user_key(self.writes.user())?);
-                bytes += key.len() + value.len();
-                rows.push_back((key, value));
+                self.wanted.push(self.writes.user(), start_ts);
             }
         }
-        Ok(rows)
+        Ok(())
     }
 }
 

@@ -4,7 +4,8 @@ use std::cmp::Ordering;
 
 use engine::Cursor;
 
-use super::{Direction, STEPS_BEFORE_SEEK};
+use super::Direction;
+use super::pace::Pace;
 use crate::error::Result;
 use crate::mvcc::key::split_key;
 use crate::mvcc::write::{Write, WriteKind};
@@ -16,6 +17,7 @@ pub(super) struct Writes<'a> {
     user: Vec<u8>,
     /// Whether the cursor may still stand on records of that key.
     is_inside: bool,
+    pub(super) pace: Pace,
 }
 
 impl<'a> Writes<'a> {
@@ -25,7 +27,7 @@ impl<'a> Writes<'a> {
             Direction::Forward => cursor.seek_to_first()?,
             Direction::Reverse => cursor.seek_to_last()?,
         };
-        Ok(Writes { cursor, user: Vec::new(), is_inside: false })
+        Ok(Writes { cursor, user: Vec::new(), is_inside: false, pace: Pace::default() })
     }
 
     /// The key that was entered last, encoded.
@@ -64,6 +66,7 @@ impl<'a> Writes<'a> {
         self.user.clear();
         self.user.extend_from_slice(user);
         self.is_inside = true;
+        self.pace.begin_key();
         Ok(())
     }
 
@@ -83,33 +86,39 @@ impl<'a> Writes<'a> {
             return Ok(());
         }
         self.is_inside = false;
-        for _ in 0..STEPS_BEFORE_SEEK {
-            // Looking for the version may have run the cursor off the other end, in reverse.
-            let Some(user) = self.user_here()? else { break };
-            match (user.cmp(&self.user), direction) {
-                (Ordering::Greater, Direction::Forward) | (Ordering::Less, Direction::Reverse) => {
-                    return Ok(());
-                }
-                (Ordering::Equal, Direction::Forward) => self.cursor.next()?,
-                (Ordering::Equal, Direction::Reverse) => self.cursor.prev()?,
-                (Ordering::Less, Direction::Forward) | (Ordering::Greater, Direction::Reverse) => {
-                    break;
-                }
-            };
-        }
         match direction {
-            Direction::Forward if self.ts_here()?.is_some() => {
+            Direction::Forward => self.leave_forward(),
+            Direction::Reverse => self.leave_reverse(),
+        }
+    }
+
+    fn leave_forward(&mut self) -> Result<()> {
+        while self.ts_here()?.is_some() {
+            if !self.pace.may_step() {
                 runtime::mark!("a scan seeks past the rest of a key");
+                self.pace.seek();
                 self.seek_user(0)?;
                 if self.ts_here()?.is_some() {
                     self.cursor.next()?;
                 }
+                return Ok(());
             }
-            Direction::Forward => {}
-            Direction::Reverse => {
-                self.cursor.seek_for_prev(&self.user)?;
-            }
+            self.cursor.next()?;
         }
+        Ok(())
+    }
+
+    fn leave_reverse(&mut self) -> Result<()> {
+        // Looking for the version may have run the cursor beyond the key, or off the other end.
+        while let Some(user) = self.user_here()? {
+            match user.cmp(&self.user) {
+                Ordering::Less => return Ok(()),
+                Ordering::Equal if self.pace.may_step() => self.cursor.prev()?,
+                Ordering::Equal | Ordering::Greater => break,
+            };
+        }
+        self.pace.seek();
+        self.cursor.seek_for_prev(&self.user)?;
         Ok(())
     }
 
@@ -124,23 +133,20 @@ impl<'a> Writes<'a> {
 
     /// From the newest record of the entered key on: when the put started that `version` sees.
     fn visible_forward(&mut self, version: u64) -> Result<Option<u64>> {
-        let mut steps = 0;
         while let Some(ts) = self.ts_here()? {
-            if ts > version && steps == STEPS_BEFORE_SEEK {
-                runtime::mark!("a scan seeks past versions that are too new");
-                self.seek_user(version)?;
-                steps = 0;
-                continue;
-            }
             if ts <= version {
                 let write = Write::parse(self.cursor.value())?;
                 match write.kind {
                     WriteKind::Put => return Ok(Some(write.start_ts)),
                     WriteKind::Delete => return Ok(None),
-                    WriteKind::Rollback | WriteKind::Lock => {}
+                    WriteKind::Rollback | WriteKind::Lock => self.pace.must_step(),
                 }
+            } else if !self.pace.may_step() {
+                runtime::mark!("a scan seeks past versions that are too new");
+                self.pace.seek();
+                self.seek_user(version)?;
+                continue;
             }
-            steps += 1;
             self.cursor.next()?;
         }
         Ok(None)
@@ -149,10 +155,14 @@ impl<'a> Writes<'a> {
     /// The same from the oldest record on: the last one at or before `version` counts.
     fn visible_reverse(&mut self, version: u64) -> Result<Option<u64>> {
         let mut visible = None;
-        for _ in 0..STEPS_BEFORE_SEEK {
-            let Some(ts) = self.ts_here()? else { return Ok(visible) };
-            if ts > version {
-                return Ok(visible);
+        while let Some(ts) = self.ts_here()?
+            && ts <= version
+        {
+            if !self.pace.may_step() {
+                runtime::mark!("a reverse scan seeks to the version");
+                self.pace.seek();
+                self.seek_user(version)?;
+                return self.visible_forward(version);
             }
             let write = Write::parse(self.cursor.value())?;
             match write.kind {
@@ -162,11 +172,6 @@ impl<'a> Writes<'a> {
             }
             self.cursor.prev()?;
         }
-        if self.ts_here()?.is_none_or(|ts| ts > version) {
-            return Ok(visible);
-        }
-        runtime::mark!("a reverse scan seeks to the version");
-        self.seek_user(version)?;
-        self.visible_forward(version)
+        Ok(visible)
     }
 }
