@@ -252,7 +252,12 @@ pub enum Completion {
     /// A region's entries are no longer applied, as was wished before a snapshot is installed.
     ApplierStopped(RegionId),
     /// A peer's tombstone and the end of its data are on disk.
-    Destroyed(RegionId),
+    Destroyed {
+        /// The region.
+        region: RegionId,
+        /// The peer. Another one may have been made meanwhile, which is none of this one's business.
+        peer: Peer,
+    },
     /// A snapshot was built, or not.
     SnapshotBuilt {
         /// The region.

@@ -79,7 +79,10 @@ impl ApplyWorker {
                 self.appliers.remove(&region);
                 self.report(Completion::ApplierStopped(region));
             }
-            ApplyTask::Destroy { region, tombstone } => self.destroy(region, &tombstone)?,
+            ApplyTask::Destroy { region, peer, tombstone } => {
+                self.destroy(region, &tombstone)?;
+                self.report(Completion::Destroyed { region, peer });
+            }
         }
         Ok(())
     }
@@ -141,7 +144,6 @@ impl ApplyWorker {
         batch.delete(Cf::Local, keys::apply_state(region));
         self.kv.write(&batch, durability(true))?;
         info!(self.log, "peer removed"; "region" => region.get());
-        self.report(Completion::Destroyed(region));
         Ok(())
     }
 

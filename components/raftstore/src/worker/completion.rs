@@ -30,7 +30,13 @@ impl RaftWorker {
                     accepted.transpose()?;
                 }
             }
-            Completion::Destroyed(id) => self.bury(id)?,
+            Completion::Destroyed { region, peer } => {
+                if self.peers.get(&region).is_some_and(|known| known.own() == peer) {
+                    self.bury(region)?;
+                } else {
+                    runtime::mark!("a peer that was removed twice");
+                }
+            }
             Completion::SnapshotBuilt { region, snapshot } => {
                 if self.touch(region).is_some()
                     && let Some(peer) = self.peers.get_mut(&region)

@@ -74,9 +74,8 @@ impl RaftWorker {
         let owner: Option<Region> =
             state::load(raft, &crate::keys::raft_owner(id), "raft owner", id)?;
         let store = self.context.store;
-        let is_later = owner.is_some_and(|owner| {
-            stale::gone(&owner, store).id > stale::gone(tombstone, store).id
-        });
+        let is_later = owner
+            .is_some_and(|owner| stale::gone(&owner, store).id > stale::gone(tombstone, store).id);
         if !is_later {
             self.clear_log(id)?;
         }

@@ -62,6 +62,8 @@ pub enum ApplyTask {
     Destroy {
         /// The region.
         region: RegionId,
+        /// The peer.
+        peer: Peer,
         /// What its tombstone says.
         tombstone: Region,
     },

@@ -203,11 +203,12 @@ impl RaftWorker {
             return;
         }
         info!(self.context.log, "peer is being removed"; "region" => id.get());
-        let tombstone = state::tombstone_region(peer.region(), peer.own(), ended_by);
+        let own = peer.own();
+        let tombstone = state::tombstone_region(peer.region(), own, ended_by);
         peer.stage = Stage::Destroying;
         peer.farewell();
         peer.publish(&self.context);
-        self.out.apply.push(ApplyTask::Destroy { region: id, tombstone });
+        self.out.apply.push(ApplyTask::Destroy { region: id, peer: own, tombstone });
     }
 
     /// The tombstone is on disk: the log goes, and then the peer.
