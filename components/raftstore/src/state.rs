@@ -185,6 +185,11 @@ pub(crate) fn tombstone_region(
     region
 }
 
+/// The snapshot that is being installed for a region, if one is.
+pub(crate) fn install_marker(kv: &dyn Engine, region: RegionId) -> Result<Option<InstallMarker>> {
+    load(kv, &keys::install_marker(region), "install marker", region)
+}
+
 /// The snapshots that are being installed.
 pub(crate) fn install_markers(kv: &dyn Engine) -> Result<BTreeMap<RegionId, InstallMarker>> {
     let (start, end) = keys::region_records();

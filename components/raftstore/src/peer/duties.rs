@@ -121,7 +121,8 @@ impl Peer {
 
     /// A peer that hears from no leader for long may have been removed without hearing of it.
     fn look_for_leader(&mut self, context: &Context, out: &mut Outgoing) {
-        if self.node.raft().leader().is_some() {
+        // A peer that takes no messages believes in its last leader for ever.
+        if self.node.raft().leader().is_some() && !self.stage.is_broken() {
             self.duties.leaderless = 0;
             return;
         }

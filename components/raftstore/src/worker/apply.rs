@@ -138,6 +138,11 @@ impl ApplyWorker {
                 state::clear_data(&mut batch, &covered.start_key, &covered.end_key);
             }
         }
+        // Of a snapshot that turned out to be damaged, a part may be in.
+        if let Some(marker) = state::install_marker(&*self.kv, region)? {
+            state::clear_data(&mut batch, &marker.clear_start, &marker.clear_end);
+            batch.delete(Cf::Local, keys::install_marker(region));
+        }
         if !mutant::on(14) {
             state::put_tombstone(&mut batch, tombstone);
         }
