@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proto::eraftpb::MessageType;
-use proto::metapb::{Peer as PeerRecord, Region};
+use proto::metapb::{Peer as PeerRecord, Region, RegionEpoch};
 use proto::raft_serverpb::RaftMessage;
 use proto::{PeerId, RegionId};
 use raft::{RawNode, Role, Storage as _};
@@ -56,6 +56,8 @@ pub(crate) struct Peer {
     reads: Reads,
     leases: Leases,
     duties: PeerDuties,
+    /// The epoch of the message that called this peer into being, while nothing else is known.
+    called_at: RegionEpoch,
     /// Peers of other stores that have spoken, for those who are not members, or not known as such.
     acquaintances: BTreeMap<u64, PeerRecord>,
     /// A split that this leader has proposed, until it is applied: its place in the log.
@@ -91,6 +93,7 @@ impl Peer {
             reads: Reads::default(),
             leases: Leases::default(),
             duties: PeerDuties::new(&context.ticks, region),
+            called_at: RegionEpoch::default(),
             acquaintances: BTreeMap::new(),
             pending_split: None,
             held: Vec::new(),
@@ -110,6 +113,16 @@ impl Peer {
 
     pub(crate) fn region(&self) -> &Region {
         self.storage().region()
+    }
+
+    /// A message of a sender that knows the region at this epoch made the peer.
+    pub(crate) fn was_called_at(&mut self, epoch: RegionEpoch) {
+        self.called_at = epoch;
+    }
+
+    /// How many changes of the peers are known here: the latest of them may have made this peer.
+    pub(crate) fn known_conf_ver(&self) -> u64 {
+        self.region().epoch().conf_ver.max(self.called_at.conf_ver)
     }
 
     pub(crate) fn region_id(&self) -> RegionId {

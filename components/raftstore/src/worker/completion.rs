@@ -127,7 +127,8 @@ impl RaftWorker {
     /// What the scheduler says about a peer that has heard from no leader.
     pub(super) fn on_membership(&mut self, id: RegionId, current: Option<Region>) {
         let (Some(peer), Some(current)) = (self.peers.get(&id), current) else { return };
-        let is_newer = current.epoch().conf_ver > peer.region().epoch().conf_ver;
+        // The scheduler may not have heard yet of the change that made this peer.
+        let is_newer = current.epoch().conf_ver > peer.known_conf_ver();
         if is_newer && !current.peers.contains(&peer.own()) {
             runtime::mark!("the scheduler says that the peer is gone");
             self.destroy(id, current.epoch());

@@ -118,7 +118,8 @@ impl RaftWorker {
             ..Region::default()
         });
         let has_history = !storage.hard_state().is_empty();
-        let peer = Peer::new(&self.context, own, storage, Stage::Uninitialized, has_history)?;
+        let mut peer = Peer::new(&self.context, own, storage, Stage::Uninitialized, has_history)?;
+        peer.was_called_at(envelope.region_epoch.unwrap_or_default());
         info!(self.context.log, "peer created by a message";
             "region" => envelope.region_id, "peer" => own.id);
         self.insert(peer);
