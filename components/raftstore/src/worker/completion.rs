@@ -100,9 +100,12 @@ impl RaftWorker {
             runtime::mark!("the right part of a split is being removed already");
             return Ok(());
         }
-        // What it has promised while it was only called is on disk, or was never said.
+        // What it has voted while it was only called is on disk, or was never said. But a leader whose
+        // heartbeats it has answered may count on that, like on the promise of a peer that restarts.
+        let has_promised =
+            self.peers.get(&id).is_some_and(|known| known.node.raft().leader().is_some());
         let storage = PeerStorage::load(self.context.engines.clone(), right.clone())?;
-        let mut peer = Peer::new(&self.context, own, storage, Stage::Active, false)?;
+        let mut peer = Peer::new(&self.context, own, storage, Stage::Active, has_promised)?;
         self.out.apply.push(peer.registration());
         if campaigns {
             peer.node.campaign().map_err(peer::at(id))?;
