@@ -49,6 +49,10 @@ impl Peer {
                 }
                 Effect::Split { left, right, is_right_here } => {
                     info!(self.log, "region split"; "right" => right.id);
+                    // Reads that wait mean the whole region, of which this peer has a part only: the
+                    // rest may be led, and written, elsewhere by now.
+                    let regions = vec![left.clone(), right.clone()];
+                    self.refuse_reads(&RegionError::EpochNotMatch { regions });
                     self.node.storage_mut().set_region(left.clone());
                     self.node.storage_mut().forget_snapshot();
                     self.pending_split = None;
