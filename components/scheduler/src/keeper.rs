@@ -21,8 +21,8 @@ use crate::records::{EngineRecords, Record, Records};
 use crate::state::State;
 use crate::tso::Time;
 
-/// Ticks between two looks for stores that are empty: ten seconds of twentieths.
-const TICKS_PER_BURIAL: u64 = 200;
+/// Ticks between two looks for stores that are empty: one second of twentieths.
+const TICKS_PER_BURIAL: u64 = 20;
 
 /// How what was asked ended.
 #[derive(Debug)]

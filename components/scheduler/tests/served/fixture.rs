@@ -23,37 +23,37 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
 
-pub type Client = SchedulerClient<Channel>;
+pub(crate) type Client = SchedulerClient<Channel>;
 
-pub struct Fixture {
-    pub channel: Channel,
-    pub client: Client,
-    pub cluster_id: u64,
-    pub status_addr: Option<std::net::SocketAddr>,
-    pub engine: Arc<Faulty>,
-    pub faults: Arc<Faults>,
-    pub failure: Arc<Failure>,
+pub(crate) struct Fixture {
+    pub(crate) channel: Channel,
+    pub(crate) client: Client,
+    pub(crate) cluster_id: u64,
+    pub(crate) status_addr: Option<std::net::SocketAddr>,
+    pub(crate) engine: Arc<Faulty>,
+    pub(crate) faults: Arc<Faults>,
+    pub(crate) failure: Arc<Failure>,
     stop: Stop,
     serving: JoinHandle<(Result<(), NodeError>, Vec<Worker>)>,
 }
 
-pub fn config() -> Config {
+pub(crate) fn config() -> Config {
     let anywhere = "127.0.0.1:0".to_owned();
     Config { client_urls: format!("http://{anywhere}"), status_addr: anywhere, ..Config::default() }
 }
 
 impl Fixture {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(config(), Arc::new(SystemClock)).await
     }
 
-    pub async fn with(config: Config, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) async fn with(config: Config, clock: Arc<dyn Clock>) -> Self {
         let faults = Arc::new(Faults::default());
         let engine = Arc::new(Faulty::new(Layout::Raft, Arc::clone(&faults)));
         Self::on(engine, faults, &config, clock).await.expect("it starts")
     }
 
-    pub async fn on(
+    pub(crate) async fn on(
         engine: Arc<Faulty>,
         faults: Arc<Faults>,
         config: &Config,
@@ -91,7 +91,7 @@ impl Fixture {
     }
 
     /// Ends the scheduler without asking it: what it has not synced is gone. A new one starts.
-    pub async fn crash(self, config: &Config, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) async fn crash(self, config: &Config, clock: Arc<dyn Clock>) -> Self {
         let engine = Arc::new(self.engine.crash(0));
         let faults = Arc::clone(&self.faults);
         self.stop().await;
@@ -99,7 +99,7 @@ impl Fixture {
     }
 
     /// Stops it, and waits until all its threads have ended.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         let Fixture { channel, client, stop, serving, .. } = self;
         drop((channel, client));
         stop.ask();
@@ -111,24 +111,24 @@ impl Fixture {
         .unwrap();
     }
 
-    pub fn header(&self) -> Option<RequestHeader> {
+    pub(crate) fn header(&self) -> Option<RequestHeader> {
         Some(RequestHeader { cluster_id: self.cluster_id })
     }
 
-    pub fn kv(&self) -> KvClient<Channel> {
+    pub(crate) fn kv(&self) -> KvClient<Channel> {
         KvClient::new(self.channel.clone())
     }
 
-    pub fn leases(&self) -> LeaseClient<Channel> {
+    pub(crate) fn leases(&self) -> LeaseClient<Channel> {
         LeaseClient::new(self.channel.clone())
     }
 
-    pub fn watches(&self) -> WatchClient<Channel> {
+    pub(crate) fn watches(&self) -> WatchClient<Channel> {
         WatchClient::new(self.channel.clone())
     }
 
     /// Founds the cluster with store 1, and registers the others.
-    pub async fn bootstrap(&mut self, stores: u64) {
+    pub(crate) async fn bootstrap(&mut self, stores: u64) {
         let request = BootstrapRequest { header: self.header(), store: Some(store(1)) };
         let response = self.client.bootstrap(request).await.unwrap().into_inner();
         assert_eq!(response.header.unwrap().error, None);
@@ -137,7 +137,7 @@ impl Fixture {
         }
     }
 
-    pub async fn put_store(&mut self, store: Store) -> Result<(), tonic::Status> {
+    pub(crate) async fn put_store(&mut self, store: Store) -> Result<(), tonic::Status> {
         let request = PutStoreRequest { header: self.header(), store: Some(store) };
         let response = self.client.put_store(request).await?.into_inner();
         assert_eq!(response.header.unwrap().error, None);
@@ -145,14 +145,18 @@ impl Fixture {
     }
 
     /// A stream of reports, and where its commands arrive.
-    pub async fn heartbeats(&mut self) -> Heartbeats {
+    pub(crate) async fn heartbeats(&mut self) -> Heartbeats {
         let (sender, receiver) = mpsc::channel(16);
         let answers = self.client.region_heartbeat(Requests(receiver)).await.unwrap().into_inner();
         Heartbeats { header: self.header(), sender, answers }
     }
 
     /// So many timestamps, as the one number each ends in.
-    pub async fn timestamps(&mut self, count: usize, each: u32) -> Result<Vec<u64>, tonic::Status> {
+    pub(crate) async fn timestamps(
+        &mut self,
+        count: usize,
+        each: u32,
+    ) -> Result<Vec<u64>, tonic::Status> {
         let (sender, receiver) = mpsc::channel(16);
         let mut answers = self.client.tso(Requests(receiver)).await?.into_inner();
         let mut given = Vec::new();
@@ -167,14 +171,14 @@ impl Fixture {
     }
 }
 
-pub struct Heartbeats {
+pub(crate) struct Heartbeats {
     header: Option<RequestHeader>,
-    pub sender: mpsc::Sender<RegionHeartbeatRequest>,
-    pub answers: tonic::Streaming<proto::schedulerpb::RegionHeartbeatResponse>,
+    pub(crate) sender: mpsc::Sender<RegionHeartbeatRequest>,
+    pub(crate) answers: tonic::Streaming<proto::schedulerpb::RegionHeartbeatResponse>,
 }
 
 impl Heartbeats {
-    pub async fn report(&self, region: Region) {
+    pub(crate) async fn report(&self, region: Region) {
         let leader = region.peers.first().copied();
         let request = RegionHeartbeatRequest {
             header: self.header,
@@ -186,12 +190,12 @@ impl Heartbeats {
     }
 }
 
-pub async fn channel(url: &str) -> Channel {
+pub(crate) async fn channel(url: &str) -> Channel {
     Endpoint::try_from(url.to_owned()).unwrap().connect().await.expect("it serves")
 }
 
 /// What a test sends, as a stream.
-pub struct Requests<T>(pub mpsc::Receiver<T>);
+pub(crate) struct Requests<T>(pub(crate) mpsc::Receiver<T>);
 
 impl<T> tonic::codegen::tokio_stream::Stream for Requests<T> {
     type Item = T;
@@ -204,12 +208,12 @@ impl<T> tonic::codegen::tokio_stream::Stream for Requests<T> {
     }
 }
 
-pub fn store(id: u64) -> Store {
+pub(crate) fn store(id: u64) -> Store {
     Store { id, address: format!("127.0.0.1:{}", 20160 + id), ..Store::default() }
 }
 
 /// A region of one peer per store, the first of which leads.
-pub fn region(id: u64, start: &[u8], end: &[u8], stores: &[u64]) -> Region {
+pub(crate) fn region(id: u64, start: &[u8], end: &[u8], stores: &[u64]) -> Region {
     let peer = |&store_id: &u64| Peer { id: id * 100 + store_id, store_id };
     Region {
         id,
@@ -221,7 +225,7 @@ pub fn region(id: u64, start: &[u8], end: &[u8], stores: &[u64]) -> Region {
 }
 
 /// Asks again until the answer fits; for what takes effect a moment after it was sent.
-pub async fn eventually<T, F>(mut ask: impl FnMut() -> F, fits: impl Fn(&T) -> bool) -> T
+pub(crate) async fn eventually<T, F>(mut ask: impl FnMut() -> F, fits: impl Fn(&T) -> bool) -> T
 where
     F: Future<Output = T>,
     T: std::fmt::Debug,
