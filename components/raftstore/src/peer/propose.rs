@@ -22,7 +22,7 @@ impl Peer {
         reply: Reply<Answer>,
     ) {
         match command {
-            Command::Read => self.read(header.epoch, reply),
+            Command::Read => self.read(context, reply),
             Command::Write(requests) => {
                 let proposed = self.propose_write(context, header, &requests);
                 self.wait_for(proposed, reply);

@@ -11,7 +11,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use proto::metapb::RegionEpoch;
 use runtime::clock::Instant;
 use runtime::reply::Reply;
 
@@ -25,7 +24,7 @@ use crate::mutant;
 #[derive(Debug, Default)]
 pub(crate) struct Reads {
     /// Came in this turn.
-    arrived: Vec<Waiting>,
+    arrived: Vec<Reply<Answer>>,
     /// Wait for the proof, or for what was committed before them to be applied.
     waiting: VecDeque<Batch>,
     /// Counts batches, to recognise Raft's answers.
@@ -38,11 +37,8 @@ struct Batch {
     term: u64,
     /// What must be applied first, once Raft has said it.
     index: Option<u64>,
-    replies: Vec<Waiting>,
+    replies: Vec<Reply<Answer>>,
 }
-
-/// Whoever waits, and the region as it knows it.
-type Waiting = (RegionEpoch, Reply<Answer>);
 
 impl Reads {
     pub(crate) fn len(&self) -> usize {
@@ -51,7 +47,7 @@ impl Reads {
 
     fn refuse_all(&mut self, error: &RegionError) {
         let waiting = self.waiting.drain(..).flat_map(|batch| batch.replies);
-        for (_, reply) in waiting.chain(self.arrived.drain(..)) {
+        for reply in waiting.chain(self.arrived.drain(..)) {
             reply.answer(Answer(Err(error.clone())));
         }
     }
@@ -94,11 +90,12 @@ impl Leases {
 
 impl Peer {
     /// Begins a read that was admitted.
-    pub(crate) fn read(&mut self, epoch: RegionEpoch, reply: Reply<Answer>) {
+    pub(crate) fn read(&mut self, context: &Context, reply: Reply<Answer>) {
         if self.reads.len() >= READS_MAX {
             return reply.answer(Answer(Err(RegionError::Busy("too many reads wait for a proof"))));
         }
-        self.reads.arrived.push((epoch, reply));
+        let _ = context;
+        self.reads.arrived.push(reply);
     }
 
     /// Asks for the proof that the reads of this turn need.
@@ -111,7 +108,7 @@ impl Peer {
         let context = Bytes::copy_from_slice(&number.to_be_bytes());
         if let Err(error) = self.node.read_index(context) {
             let refusal = self.refusal(&error);
-            for (_, reply) in self.reads.arrived.drain(..) {
+            for reply in self.reads.arrived.drain(..) {
                 reply.answer(Answer(Err(refusal.clone())));
             }
             return;
@@ -157,15 +154,8 @@ impl Peer {
             };
             let region = Arc::new(self.region().clone());
             let view = RegionSnapshot { region, term, snapshot };
-            for (epoch, reply) in batch.replies {
-                // A split may have been applied while the read waited: a scan would end too early.
-                let is_current = epoch.is_same_range_as(&view.region.epoch()) || mutant::on(12);
-                reply.answer(Answer(if is_current {
-                    Ok(Done::Read(view.clone()))
-                } else {
-                    runtime::mark!("a read that a split has overtaken");
-                    Err(RegionError::EpochNotMatch { regions: vec![(*view.region).clone()] })
-                }));
+            for reply in batch.replies {
+                reply.answer(Answer(Ok(Done::Read(view.clone()))));
             }
         }
         Ok(())
