@@ -5,6 +5,7 @@
 //! because a split or a change of peers may be before it in the log.
 
 use proto::metapb::RegionEpoch;
+use raft::Storage as _;
 
 use super::Peer;
 use crate::error::RegionError;
@@ -84,7 +85,16 @@ impl Peer {
                     Err(RegionError::Refused("the region has no such peer"))
                 }
             }
-            Admin::CompactLog { .. } => Ok(()),
+            Admin::CompactLog { index, term } => {
+                // Every replica will believe that this is where its log begins.
+                let is_known = self.storage().term(*index).is_ok_and(|known| known == *term);
+                let is_applied = *index <= self.storage().applied_index();
+                if is_known && is_applied {
+                    Ok(())
+                } else {
+                    Err(RegionError::Refused("the log has no such applied entry"))
+                }
+            }
         }
     }
 }
