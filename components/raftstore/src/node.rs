@@ -175,7 +175,11 @@ pub fn bootstrap_store(
         prepared => prepared,
     };
     if let Some(region) = prepared {
-        if scheduler.bootstrap(&store, &region).map_err(refused)? {
+        // A number is given out once, so a region of this number is this one: it was agreed on, and the
+        // answer was lost.
+        let agrees = scheduler.bootstrap(&store, &region).map_err(refused)?
+            || scheduler.region(region.region_id()).map_err(refused)?.is_some();
+        if agrees {
             bootstrap::clear_prepare(engines)?;
         } else {
             bootstrap::clear_prepare_bootstrap(engines, region.region_id())?;
