@@ -10,7 +10,7 @@ CARGO ?= cargo
 export CARGO
 
 # Programs that end up in bin/.
-PROGRAMS := tinykv-server
+PROGRAMS := tinykv-server tinyscheduler-server
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
@@ -24,6 +24,10 @@ build: packages ## build everything in release mode, programs into bin/
 .PHONY: packages
 packages: ## install what Cargo cannot bring (C++ compiler, libclang), or say what to install
 	@scripts/system-packages
+
+.PHONY: etcd
+etcd: ## fetch Debian's etcd, which tests hold the scheduler against; it is not installed
+	@scripts/debian-etcd $(TARGET_DIR)/debian
 
 .PHONY: compiler
 compiler: ## install a C compiler, which is all that the parts without RocksDB need
@@ -45,7 +49,7 @@ fix: packages ## write: apply clippy's suggestions, then format
 	$(CARGO) fmt --all
 
 .PHONY: test
-test: packages ## every test of the daily dose: all suites, and two minutes of simulation
+test: packages etcd ## every test of the daily dose: all suites, and two minutes of simulation
 	scripts/run-tests --workspace
 	$(MAKE) --no-print-directory simulate-raft
 
@@ -58,15 +62,18 @@ mutants: compiler ## plant bugs, one after the other: which suite finds which
 	scripts/run-mutants
 
 # The course, by lesson. The crates named here build without RocksDB.
-.PHONY: project2 project2a project2aa project2ab project2ac project2c project3 project3a
+.PHONY: project2 project2a project2aa project2ab project2ac project2c project3 project3a project3c
 project2aa project2ab project2ac project2c project3a: compiler ## course: one lesson about raft
 	scripts/run-tests -p raft --lib $@
 project2a: compiler ## course: 2AA, 2AB and 2AC
 	scripts/run-tests -p raft --lib project2a
 project2: compiler ## course: all of project 2 that stands
 	scripts/run-tests -p raft --lib project2
+project3c: compiler ## course: the scheduler's heartbeats and its balancing of regions
+	scripts/run-tests -p scheduler --no-default-features --lib --test served project3c
 project3: compiler ## course: all of project 3 that stands
 	scripts/run-tests -p raft --lib project3
+	scripts/run-tests -p scheduler --no-default-features --lib --test served project3c
 
 .PHONY: project1 project4 project4a project4b project4c
 project1 project4a project4b project4c: compiler ## course: raw calls, or one lesson about transactions
