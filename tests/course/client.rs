@@ -37,8 +37,13 @@ const UNPOISONED: &str = "no thread panics while it answers";
 impl Cluster {
     /// The region of a key, as the scheduler knows it.
     pub(crate) async fn region(&self, key: &str) -> Region {
-        let found = self.poll(100, millis(20), || self.scheduler().region_by_key(key.as_bytes()));
-        found.await.unwrap_or_else(|| panic!("no region has {key:?}"))
+        self.find_region(key).await.unwrap_or_else(|| panic!("no region has {key:?}"))
+    }
+
+    /// The same, if any region has the key: a part that was split off has none to report it while it
+    /// has no leader, and with a bad network that may be long.
+    async fn find_region(&self, key: &str) -> Option<Region> {
+        self.poll(100, millis(20), || self.scheduler().region_by_key(key.as_bytes())).await
     }
 
     /// Who leads a region, as the scheduler knows it.
@@ -110,7 +115,7 @@ impl Cluster {
             if attempt >= 10 && self.now() >= began + REQUEST_LIMIT {
                 break;
             }
-            let region = self.region(key).await;
+            let Some(region) = self.find_region(key).await else { continue };
             let command = Command::Write(requests.clone());
             match self.ask_leader(&region, command, REQUEST_LIMIT).await {
                 Some(Ok(done)) => return done,
@@ -182,7 +187,7 @@ impl Cluster {
             if way == 0 {
                 break;
             }
-            let region = self.region(key).await;
+            let Some(region) = self.find_region(key).await else { break };
             let leader = self.leader(region.id).await;
             if way == 2
                 && let LocalRead::Answered(Ok(view)) =
