@@ -87,7 +87,7 @@ pub fn region_error(error: &RegionError) -> errorpb::Error {
                 Some(errorpb::StoreNotMatch { request_store_id: asked, actual_store_id: actual });
         }
         // Only a message: clients wait a little and ask again.
-        RegionError::Busy(_) => {}
+        RegionError::Busy(_) | RegionError::Refused(_) => {}
     }
     out
 }

@@ -1,7 +1,7 @@
 //! What can go wrong, told apart by what a caller does about it.
 
 use bytes::Bytes;
-use proto::metapb::{Peer, Region};
+pub use raftstore::RegionError;
 
 use crate::mvcc::Lock;
 
@@ -10,8 +10,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why a request was not served.
 ///
-/// Whatever the variant, a request that was refused has written nothing. Commands of several pages
-/// are the exception that each of them names; their pages are independent of each other.
+/// A request that was refused has written nothing, with two exceptions. Where [`Error::is_undetermined`],
+/// it may have been done nevertheless. And of commands of several pages those before the refused one
+/// are done; each of them says so.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The region did not serve; another store, or the same one later, will.
@@ -56,6 +57,11 @@ impl Error {
         Error::Corrupt { record, reason: reason.into() }
     }
 
+    /// The disk failed, and nothing more is written.
+    pub(crate) fn stopped(reason: &str) -> Self {
+        Error::Engine(engine::Error::Poisoned { reason: reason.to_owned() })
+    }
+
     /// What the state of a key says, if that is the reason.
     pub fn as_key_error(&self) -> Option<&KeyError> {
         match self {
@@ -68,15 +74,16 @@ impl Error {
         }
     }
 
-    /// Whether the same request may succeed later, or elsewhere, without anything being resolved.
-    pub fn is_retryable(&self) -> bool {
+    /// Whether a write that was answered so may have happened, or still happen: it was handed over and
+    /// nobody knows what became of it. So also when the disk failed, because what was not synced may be
+    /// found in its log by the next start.
+    pub fn is_undetermined(&self) -> bool {
         match self {
-            Error::Region(_) => true,
-            Error::Key(_)
-            | Error::Invalid(_)
-            | Error::TooLarge { .. }
-            | Error::Corrupt { .. }
-            | Error::Engine(_) => false,
+            Error::Region(error) => matches!(**error, RegionError::StaleCommand),
+            Error::Engine(_) => true,
+            Error::Key(_) | Error::Invalid(_) | Error::TooLarge { .. } | Error::Corrupt { .. } => {
+                false
+            }
         }
     }
 }
@@ -91,64 +98,6 @@ impl From<KeyError> for Error {
     fn from(error: KeyError) -> Self {
         Error::Key(Box::new(error))
     }
-}
-
-/// Why a region did not serve. A replicated storage answers with these, one for one what its clients
-/// branch on; a storage without regions answers only [`RegionError::Busy`].
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum RegionError {
-    /// The peer is not the leader; nothing was written.
-    #[error("region {region} is not led by this store")]
-    NotLeader {
-        /// The region.
-        region: u64,
-        /// Who leads it, if that is known.
-        leader: Option<Peer>,
-    },
-
-    /// There is no such region on this store.
-    #[error("region {region} is not on this store")]
-    NotFound {
-        /// The region.
-        region: u64,
-    },
-
-    /// A key of the request lies outside of the region.
-    #[error("a key of the request is not in region {region}")]
-    KeyNotInRegion {
-        /// The key, in the form in which regions order keys.
-        key: Bytes,
-        /// The region.
-        region: u64,
-        /// Its first key.
-        start: Bytes,
-        /// The first key after it; empty for infinity.
-        end: Bytes,
-    },
-
-    /// The region has changed since the client, or the snapshot, looked at it.
-    #[error("the region has changed since the request was made")]
-    EpochNotMatch {
-        /// What it has become.
-        regions: Vec<Region>,
-    },
-
-    /// What became of the request is not known: leadership changed under it, or its answer was lost.
-    #[error("the fate of the command is not known")]
-    StaleCommand,
-
-    /// The request was meant for another store.
-    #[error("the request is for store {asked}, this is store {actual}")]
-    StoreNotMatch {
-        /// The store that the client meant.
-        asked: u64,
-        /// The store that it reached.
-        actual: u64,
-    },
-
-    /// There is too much to do already; nothing was written. Try again a little later.
-    #[error("the server is busy: {0}")]
-    Busy(&'static str),
 }
 
 /// What the state of a key says against a request. Clients of a transaction branch on the variant.

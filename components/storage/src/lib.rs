@@ -63,6 +63,9 @@ mod limits;
 mod mutant;
 pub mod mvcc;
 mod raw;
+mod region_reader;
+mod replicated;
+mod safe_point;
 mod standalone;
 mod storage;
 mod turn;
@@ -72,6 +75,7 @@ pub use crate::error::{Abort, Conflict, Error, KeyError, Locked, RegionError, Re
 pub use crate::kv::Kv;
 pub use crate::limits::Limits;
 pub use crate::raw::RawPair;
+pub use crate::replicated::Replicated;
 pub use crate::standalone::{GroupWriter, Standalone, WriteTask, Written};
 pub use crate::storage::{Changes, Pending, Reader, Stamp, Storage};
 

@@ -2,6 +2,10 @@
 
 use crate::error::{Error, Result};
 
+/// What a row of an answer takes beside its key and its value, about. Without it, an answer of empty
+/// rows would be of any size.
+pub(crate) const ROW_OVERHEAD_BYTES: usize = 64;
+
 /// The bounds of one server. Each is checked before anything of that size is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -9,7 +13,12 @@ pub struct Limits {
     pub key_bytes: usize,
     /// The longest value of a request.
     pub value_bytes: usize,
-    /// The keys and values of one answer. A scan that would pass it fails; it never stops early,
+    /// How many keys a request that writes may name. They are decided and written together.
+    pub request_keys: usize,
+    /// What a prewrite may become: keys, values, and for each key a lock that repeats the primary key.
+    /// It is far more than arrives, where the primary key is long and the others are short.
+    pub prewrite_bytes: usize,
+    /// The keys and values of one answer, and 64 bytes for each of its rows. A scan that would pass it fails; it never stops early,
     /// because a short answer means to its client that there is nothing more.
     pub answer_bytes: usize,
     /// How many commands may wait for the latches of others; more are refused as busy.
@@ -21,6 +30,8 @@ impl Default for Limits {
         Limits {
             key_bytes: 8 << 10,
             value_bytes: 6 << 20,
+            request_keys: 65_536,
+            prewrite_bytes: 16 << 20,
             answer_bytes: 64 << 20,
             waiting_commands: 10_000,
         }
@@ -55,6 +66,29 @@ impl Limits {
     }
 }
 
+impl Limits {
+    /// How many keys a request names.
+    pub(crate) fn check_count(&self, keys: usize) -> Result<()> {
+        if keys > self.request_keys {
+            let limit = self.request_keys;
+            return Err(Error::invalid(format!("{keys} keys are named, the limit is {limit}")));
+        }
+        Ok(())
+    }
+
+    /// What a prewrite would write, or would answer if it were refused on every key.
+    pub(crate) fn check_prewrite(&self, bytes: usize) -> Result<()> {
+        if bytes > self.prewrite_bytes {
+            let limit = self.prewrite_bytes;
+            return Err(Error::invalid(format!(
+                "{bytes} bytes would be written, counting the primary key for each key; the limit \
+                 is {limit}: prewrite fewer keys at a time, or choose a shorter primary key"
+            )));
+        }
+        Ok(())
+    }
+}
+
 /// Counts what an answer grows to.
 pub(crate) struct AnswerSize {
     bytes: usize,
@@ -68,7 +102,7 @@ impl AnswerSize {
 
     /// Counts one more pair, unless the answer would pass its limit.
     pub(crate) fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.bytes += key.len() + value.len();
+        self.bytes += key.len() + value.len() + ROW_OVERHEAD_BYTES;
         if self.bytes > self.limit {
             runtime::mark!("an answer would pass its limit");
             return Err(Error::TooLarge { limit: self.limit });

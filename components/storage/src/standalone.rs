@@ -6,8 +6,8 @@
 //! all the writes that came in while the last sync ran, and so neither a thread of the server waits
 //! for the disk nor the disk for a thread.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use engine::{Cf, Cursor, Durability, Engine, KeyRange, Layout, Snapshot, WriteBatch};
@@ -16,11 +16,8 @@ use runtime::reply::{Abandoned, Reply};
 use runtime::worker::{Runner, Tasks};
 
 use crate::error::{Error, RegionError, Result};
+use crate::safe_point::SafePoint;
 use crate::storage::{Changes, Pending, Reader, Stamp, Storage};
-
-/// Where the safe point is kept: in the store's own family, which no client can name. The first byte
-/// is that of all local keys.
-const SAFE_POINT_KEY: &[u8] = b"\x01gc-safe-point";
 
 /// How many bytes of writes wait for one sync; more are written in a turn of their own.
 const GROUP_BYTES_MAX: usize = 8 << 20;
@@ -34,9 +31,7 @@ pub struct Standalone {
     writer: Option<Tasks<WriteTask>>,
     /// The bytes of the writes that wait for the disk.
     waiting_bytes: Arc<AtomicUsize>,
-    safe_point: AtomicU64,
-    /// Held while the safe point is raised, so that a lower one is never written over a higher.
-    raising: Mutex<()>,
+    safe_point: SafePoint,
 }
 
 impl Standalone {
@@ -57,32 +52,18 @@ impl Standalone {
     }
 
     fn open(engine: Arc<dyn Engine>, writer: Option<Tasks<WriteTask>>) -> Result<Self> {
-        let safe_point = match engine.get(Cf::Local, SAFE_POINT_KEY)? {
-            None => 0,
-            Some(record) => match <[u8; 8]>::try_from(record.as_ref()) {
-                Ok(bytes) => u64::from_be_bytes(bytes),
-                Err(_) => return Err(Error::corrupt("safe point", "it does not have eight bytes")),
-            },
-        };
-        let safe_point = AtomicU64::new(safe_point);
-        let waiting_bytes = Arc::default();
-        Ok(Standalone { engine, writer, waiting_bytes, safe_point, raising: Mutex::new(()) })
-    }
-
-    fn raise(&self, safe_point: u64) -> Result<u64> {
-        let raising = self.raising.lock().expect("no thread panics while it raises the safe point");
-        if safe_point > self.safe_point() {
-            let mut batch = WriteBatch::new();
-            batch.put(Cf::Local, SAFE_POINT_KEY, safe_point.to_be_bytes().to_vec());
-            self.engine.write(&batch, Durability::Synced)?;
-            self.safe_point.store(safe_point, Ordering::SeqCst);
-        }
-        drop(raising);
-        Ok(self.safe_point())
+        let safe_point = SafePoint::load(Arc::clone(&engine))?;
+        Ok(Standalone { engine, writer, waiting_bytes: Arc::default(), safe_point })
     }
 
     fn enqueue(&self, writer: &Tasks<WriteTask>, changes: Changes) -> Pending<'static, ()> {
-        let Some(room) = Room::take(&self.waiting_bytes, changes.batch.size_bytes()) else {
+        let bytes = changes.batch.size_bytes();
+        if bytes > WAITING_BYTES_MAX {
+            // It would not find room later either.
+            let reason = format!("{bytes} bytes are too many for one write");
+            return Box::pin(std::future::ready(Err(Error::invalid(reason))));
+        }
+        let Some(room) = Room::take(&self.waiting_bytes, bytes) else {
             runtime::mark!("too many bytes wait for the disk");
             let busy = RegionError::Busy("too many bytes wait for the disk").into();
             return Box::pin(std::future::ready(Err(busy)));
@@ -94,7 +75,7 @@ impl Standalone {
                 let error = if refused.is_full() {
                     RegionError::Busy("too many writes wait for the disk").into()
                 } else {
-                    poisoned("its writer has ended")
+                    Error::stopped("its writer has ended")
                 };
                 // The reply in the refused task is of no use to anybody; this is the answer.
                 drop(refused);
@@ -118,7 +99,7 @@ impl Storage for Standalone {
         }
         let written = self.engine.write(&changes.batch, Durability::Unsynced);
         // An engine that failed to write takes no further calls, which is what matters here.
-        let written = written.map_err(|error| poisoned(&error.to_string()));
+        let written = written.map_err(|error| Error::stopped(&error.to_string()));
         Box::pin(std::future::ready(written))
     }
 
@@ -127,11 +108,11 @@ impl Storage for Standalone {
     }
 
     fn safe_point(&self) -> u64 {
-        self.safe_point.load(Ordering::SeqCst)
+        self.safe_point.get()
     }
 
     fn raise_safe_point(&self, safe_point: u64) -> Pending<'_, u64> {
-        Box::pin(std::future::ready(self.raise(safe_point)))
+        Box::pin(std::future::ready(self.safe_point.raise(safe_point)))
     }
 }
 
@@ -238,13 +219,11 @@ impl Runner for GroupWriter {
         let failure = written.err().map(|error| error.to_string());
         for (reply, latches, room) in self.waiting.drain(..) {
             drop((latches, room));
-            reply.answer(Written(failure.as_deref().map_or(Ok(()), |text| Err(poisoned(text)))));
+            reply.answer(Written(
+                failure.as_deref().map_or(Ok(()), |text| Err(Error::stopped(text))),
+            ));
         }
     }
-}
-
-fn poisoned(reason: &str) -> Error {
-    Error::Engine(engine::Error::Poisoned { reason: reason.to_owned() })
 }
 
 #[cfg(test)]
@@ -260,7 +239,7 @@ mod tests {
     }
 
     /// The answer to a write, if it does not have to wait.
-    fn answer(mut write: Pending<'_, ()>) -> Option<Result<()>> {
+    fn answer<T>(mut write: Pending<'_, T>) -> Option<Result<T>> {
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         match write.as_mut().poll(&mut context) {
             std::task::Poll::Ready(answer) => Some(answer),
@@ -282,5 +261,18 @@ mod tests {
         assert_eq!(runtime::mark::hits("too many bytes wait for the disk"), 1);
         writer.run_all();
         assert!(answer(storage.write(&context, half())).is_none(), "there is room again");
+        let never = answer(storage.write(&context, put(WAITING_BYTES_MAX))).unwrap().unwrap_err();
+        assert!(matches!(never, Error::Invalid(_)), "{never}");
+    }
+
+    #[test]
+    fn a_failed_raise_of_the_safe_point_ends_the_engine_like_any_failed_write() {
+        let faults = engine::Faults::none();
+        let engine = Arc::new(engine::Faulty::new(Layout::Kv, Arc::clone(&faults)));
+        let storage = Standalone::unsynced(engine).unwrap();
+        faults.fail_sync_after(0);
+        let error = answer(storage.raise_safe_point(7)).unwrap().unwrap_err();
+        assert!(matches!(&error, Error::Engine(error) if error.is_poisoned()), "{error}");
+        assert_eq!(storage.safe_point(), 0);
     }
 }

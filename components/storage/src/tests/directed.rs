@@ -8,6 +8,7 @@ use proto::kvrpcpb::Context;
 use runtime::mark;
 
 use super::fixture::{Builder, Row, delete, lock, put, value, wait, write};
+use crate::limits::ROW_OVERHEAD_BYTES;
 use crate::mvcc::WriteKind::{Delete, Put, Rollback};
 use crate::mvcc::scanner::TURN_RECORDS;
 use crate::mvcc::{Direction, TS_MAX, encode_key};
@@ -89,6 +90,55 @@ fn the_longest_key_and_an_empty_value_are_stored_and_found() {
     assert_eq!(found, Some(Bytes::new()), "an empty value is a value");
 }
 
+/// A small message becomes large where every lock repeats a long primary key.
+#[test]
+fn a_request_that_would_become_too_large_is_refused_before_it_does() {
+    let mut builder = Builder::new();
+    let limits = Limits::default();
+    let many = |count: usize| (0..count).map(|n| delete(&numbered(n))).collect::<Vec<_>>();
+    let long = Bytes::from(vec![7; 8 << 10]);
+    let mut prewrite = Prewrite { primary: long, ..builder.prewrite(&many(20_000)) };
+    assert!(is_invalid(builder.run(prewrite.clone())));
+    prewrite.mutations.truncate(1000);
+    assert_eq!(builder.run(prewrite).unwrap(), []);
+    assert_eq!(builder.lens(), (0, 1000, 0));
+
+    let too_many = builder.prewrite(&many(limits.request_keys + 1));
+    let commit = Commit {
+        keys: too_many.mutations.iter().map(|mutation| mutation.key().clone()).collect(),
+        start_ts: 10,
+        commit_ts: 11,
+    };
+    assert!(is_invalid(builder.run(too_many)) && is_invalid(builder.run(commit)));
+    let huge = vec![7; limits.value_bytes];
+    let values = [put(b"x", &huge), put(b"y", &huge), put(b"z", &huge)];
+    assert!(is_invalid({
+        let prewrite = builder.prewrite(&values);
+        builder.run(prewrite)
+    }));
+    let fits = builder.prewrite(&values[..2]);
+    assert_eq!(builder.run(fits).unwrap(), []);
+    assert_eq!(builder.lens(), (2, 1002, 0));
+}
+
+#[test]
+fn the_timestamp_that_means_the_newest_is_given_to_nobody() {
+    let builder = Builder::new();
+    let k = || Bytes::from_static(b"k");
+    let mutations = vec![delete(b"k")];
+    let prewrite = Prewrite { mutations, primary: k(), start_ts: TS_MAX, ttl: 1 };
+    assert!(is_invalid(builder.run(prewrite)));
+    let commit = Commit { keys: vec![k()], start_ts: 1, commit_ts: TS_MAX };
+    assert!(is_invalid(builder.run(commit)));
+    let rollback = crate::txn::Rollback { keys: vec![k()], start_ts: TS_MAX };
+    assert!(is_invalid(builder.run(rollback)));
+    let check = CheckStatus { primary: k(), lock_ts: TS_MAX, current_ts: 1 };
+    assert!(is_invalid(builder.run(check)));
+    let resolve = ResolveLock::new(1, Some(TS_MAX));
+    assert!(is_invalid(wait(builder.kv.resolve_lock(&Context::default(), resolve))));
+    assert_eq!(builder.lens(), (0, 0, 0));
+}
+
 #[test]
 fn any_limit_of_a_scan_works() {
     let builder = Builder::with(&[value(b"a", 1, b"v"), write(b"a", 2, Put, 1)]);
@@ -103,11 +153,11 @@ fn a_scan_that_would_answer_too_much_fails_instead_of_stopping_early() {
         .flat_map(|key| [value(&[key], 1, &[7; 100]), write(&[key], 2, Put, 1)])
         .collect();
     let mut builder = Builder::with(&rows);
-    let limits = Limits { answer_bytes: 505, ..Limits::default() };
+    let limits = Limits { answer_bytes: 5 * (1 + 100 + ROW_OVERHEAD_BYTES), ..Limits::default() };
     builder.kv = Kv::new(std::sync::Arc::clone(&builder.storage) as _, limits);
     assert_eq!(scan(&builder, b"", 5).unwrap(), 5, "exactly as much as may be");
     mark::reset();
-    assert!(matches!(scan(&builder, b"", 6), Err(Error::TooLarge { limit: 505 })));
+    assert!(matches!(scan(&builder, b"", 6), Err(Error::TooLarge { limit: 825 })));
     let raw = wait(builder.kv.raw_scan(&Context::default(), "default", Bytes::new(), 6));
     assert!(matches!(raw, Err(Error::TooLarge { .. })));
     assert_eq!(mark::hits("an answer would pass its limit"), 2);
@@ -231,11 +281,11 @@ fn damaged_records_are_errors_of_whoever_meets_them() {
     }
     for record in [&b""[..], b"\x01short", b"\x00\0\0\0\0\0\0\0\x01", b"\x05\0\0\0\0\0\0\0\x01"] {
         let results = damage(Cf::Write, encode_key(b"a", 3), record);
-        assert!(is_corrupt(&results[0]) && is_corrupt(&results[1]), "{record:?}");
+        assert!(results.iter().all(is_corrupt), "{record:?}");
     }
-    // A put whose value is gone.
+    // A put whose value is gone, which a prewrite does not look for.
     let results = damage(Cf::Write, encode_key(b"a", 3), b"\x01\0\0\0\0\0\0\0\x63");
-    assert!(is_corrupt(&results[0]) && is_corrupt(&results[1]));
+    assert!(is_corrupt(&results[0]) && is_corrupt(&results[1]) && results[2].is_ok());
     // A key that is no encoding, or has no room for a timestamp.
     assert!(is_corrupt(&damage(Cf::Write, b"a".to_vec(), b"\x01\0\0\0\0\0\0\0\x01")[1]));
 }

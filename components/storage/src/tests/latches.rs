@@ -108,14 +108,40 @@ fn too_many_waiting_commands_are_refused_as_busy() {
     assert!(latches.acquire(keys(&[b"a"])).is_ok());
 }
 
-/// Random wishes, some given up: at most one command holds a key, everybody who does not give up gets
-/// what it wants, and in the end nothing is left.
+/// Somebody who waits for latches, and is asked only when its bell has rung.
+struct Wish {
+    keys: Vec<Bytes>,
+    acquire: Acquire,
+    bell: Arc<Bell>,
+    heard: usize,
+}
+
+impl Wish {
+    fn new(keys: Vec<Bytes>, latches: &Arc<Latches>) -> Self {
+        let acquire = latches.acquire(keys.clone()).unwrap();
+        // It is asked once without being woken.
+        let bell = Arc::new(Bell(AtomicUsize::new(1)));
+        Wish { keys, acquire, bell, heard: 0 }
+    }
+
+    /// The latches, if it was woken and they are granted.
+    fn granted(&mut self) -> Option<LatchGuard> {
+        let rung = self.bell.0.load(Ordering::SeqCst);
+        if std::mem::replace(&mut self.heard, rung) == rung {
+            return None;
+        }
+        granted(&mut self.acquire, &self.bell)
+    }
+}
+
+/// Random wishes, some given up: at most one command holds a key, everybody who does not give up is
+/// woken and gets what it wants, and in the end nothing is left.
 #[test]
 fn random_wishes_are_exclusive_and_all_come_true() {
     for seed in 0..50 {
         let mut rng = Rng::new(seed);
-        let (latches, bell) = (latches(), Arc::<Bell>::default());
-        let mut waiting: Vec<(Vec<Bytes>, Acquire)> = Vec::new();
+        let latches = latches();
+        let mut waiting: Vec<Wish> = Vec::new();
         let mut holding: Vec<(Vec<Bytes>, LatchGuard)> = Vec::new();
         for _ in 0..400 {
             match rng.below(4) {
@@ -128,7 +154,7 @@ fn random_wishes_are_exclusive_and_all_come_true() {
                             )
                         })
                         .collect();
-                    waiting.push((wish.clone(), latches.acquire(wish).unwrap()));
+                    waiting.push(Wish::new(wish, &latches));
                 }
                 2 if !holding.is_empty() => {
                     rng.shuffle(&mut holding);
@@ -140,12 +166,12 @@ fn random_wishes_are_exclusive_and_all_come_true() {
                 }
                 _ => {}
             }
-            collect(&mut waiting, &mut holding, &bell, seed);
+            collect(&mut waiting, &mut holding, seed);
         }
         while !waiting.is_empty() {
-            assert!(!holding.is_empty(), "seed {seed}: a deadlock");
+            assert!(!holding.is_empty(), "seed {seed}: a deadlock, or somebody was not woken");
             holding.clear();
-            collect(&mut waiting, &mut holding, &bell, seed);
+            collect(&mut waiting, &mut holding, seed);
         }
         holding.clear();
         assert_eq!(latches.commands(), 0, "seed {seed}");
@@ -153,17 +179,12 @@ fn random_wishes_are_exclusive_and_all_come_true() {
 }
 
 /// Moves what is granted from waiting to holding.
-fn collect(
-    waiting: &mut Vec<(Vec<Bytes>, Acquire)>,
-    holding: &mut Vec<(Vec<Bytes>, LatchGuard)>,
-    bell: &Arc<Bell>,
-    seed: u64,
-) {
+fn collect(waiting: &mut Vec<Wish>, holding: &mut Vec<(Vec<Bytes>, LatchGuard)>, seed: u64) {
     let mut still = Vec::new();
-    for (wish, mut acquire) in waiting.drain(..) {
-        match granted(&mut acquire, bell) {
-            Some(guard) => holding.push((wish, guard)),
-            None => still.push((wish, acquire)),
+    for mut wish in waiting.drain(..) {
+        match wish.granted() {
+            Some(guard) => holding.push((wish.keys, guard)),
+            None => still.push(wish),
         }
     }
     *waiting = still;

@@ -16,6 +16,7 @@ mod project4a;
 mod project4b;
 mod project4c;
 mod region;
+mod replicated;
 mod script;
 mod si_model;
 mod unlabelled;

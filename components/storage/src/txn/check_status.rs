@@ -7,7 +7,7 @@
 use bytes::Bytes;
 
 use super::rollback::{put_rollback, rollback_lock};
-use super::{Command, Outcome, View};
+use super::{Command, Outcome, View, check_given};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::mutant;
@@ -50,6 +50,7 @@ impl Command for CheckStatus {
     type Answer = Status;
 
     fn check(&self, limits: &Limits) -> Result<()> {
+        check_given(self.lock_ts)?;
         limits.check_key(&self.primary)
     }
 

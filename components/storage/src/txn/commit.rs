@@ -7,7 +7,7 @@
 
 use bytes::Bytes;
 
-use super::{Command, Outcome, View};
+use super::{Command, Outcome, View, check_given};
 use crate::error::{Abort, Error, KeyError, Result, Retryable};
 use crate::limits::Limits;
 use crate::mvcc::{MvccTxn, Write, WriteKind, encode_user_key};
@@ -32,6 +32,7 @@ impl Command for Commit {
 
     fn check(&self, limits: &Limits) -> Result<()> {
         check_timestamps(self.start_ts, self.commit_ts)?;
+        limits.check_count(self.keys.len())?;
         self.keys.iter().try_for_each(|key| limits.check_key(key))
     }
 
@@ -93,13 +94,13 @@ impl Commit {
     }
 }
 
-/// Refuses a commit that would lie in its own snapshot's past.
+/// Refuses a commit that would lie in its own snapshot's past, or after every snapshot.
 pub(super) fn check_timestamps(start_ts: u64, commit_ts: u64) -> Result<()> {
     if commit_ts <= start_ts {
         let reason = format!("commit version {commit_ts} is not above start version {start_ts}");
         return Err(Error::invalid(reason));
     }
-    Ok(())
+    check_given(commit_ts)
 }
 
 /// Turns the transaction's own lock on a key into a record.

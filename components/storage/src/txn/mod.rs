@@ -62,8 +62,9 @@ pub use rollback::Rollback;
 pub use scan::Scan;
 pub use scan_locks::{LocksFound, ScanLocks};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::limits::Limits;
+use crate::mvcc::TS_MAX;
 use crate::storage::Reader;
 
 /// What a command decides over.
@@ -82,6 +83,16 @@ impl View<'_> {
     pub(crate) fn may_be_collected(&self, ts: u64) -> bool {
         self.safe_point > 0 && ts <= self.safe_point
     }
+}
+
+/// Refuses the greatest timestamp for what is written: clients read with it for the newest there is, so
+/// it is given to no transaction. A record under it would be newer than everything that comes, and no
+/// safe point would ever pass it.
+pub(crate) fn check_given(ts: u64) -> Result<()> {
+    if ts == TS_MAX {
+        return Err(Error::invalid(format!("timestamp {ts} is not given to transactions")));
+    }
+    Ok(())
 }
 
 /// A request that reads.

@@ -12,9 +12,9 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use super::{Command, Outcome, View};
+use super::{Command, Outcome, View, check_given};
 use crate::error::{Abort, Conflict, Error, KeyError, Locked, Result};
-use crate::limits::Limits;
+use crate::limits::{Limits, ROW_OVERHEAD_BYTES};
 use crate::mutant;
 use crate::mvcc::{Lock, MvccTxn, TS_MAX, Write, WriteKind, encode_user_key};
 
@@ -65,17 +65,22 @@ impl Command for Prewrite {
 
     fn check(&self, limits: &Limits) -> Result<()> {
         limits.check_key(&self.primary)?;
+        limits.check_count(self.mutations.len())?;
+        check_given(self.start_ts)?;
         let mut keys = BTreeSet::new();
+        let mut bytes = 0;
         for mutation in &self.mutations {
             limits.check_key(mutation.key())?;
             if let Mutation::Put(_, value) = mutation {
                 limits.check_value(value)?;
+                bytes += mutation.key().len() + value.len();
             }
+            bytes += mutation.key().len() + self.primary.len() + ROW_OVERHEAD_BYTES;
             if !keys.insert(mutation.key()) {
                 return Err(Error::invalid("the same key appears twice in a prewrite"));
             }
         }
-        Ok(())
+        limits.check_prewrite(bytes)
     }
 
     fn keys(&self) -> Vec<Bytes> {

@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 
-use super::{Command, Outcome, View};
+use super::{Command, Outcome, View, check_given};
 use crate::error::{Abort, KeyError, Result};
 use crate::limits::Limits;
 use crate::mutant;
@@ -42,6 +42,7 @@ impl Command for Rollback {
     type Answer = ();
 
     fn check(&self, limits: &Limits) -> Result<()> {
+        check_given(self.start_ts)?;
         self.keys.iter().try_for_each(|key| limits.check_key(key))
     }
 
