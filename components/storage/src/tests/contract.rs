@@ -138,7 +138,7 @@ fn changes_are_atomic(subject: &Subject) {
     let mut batch = put(Cf::Lock, &[("a", "locked")]);
     batch.delete(Cf::Default, "a");
     batch.put(Cf::Default, "b", "");
-    let region = subject.region.clone();
+    let region = subject.region;
     let mut pending = subject.storage.write(&region, Changes::blind(batch));
     // Whatever is seen meanwhile, it is all of it or nothing.
     for _ in 0..3 {

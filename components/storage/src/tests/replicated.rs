@@ -110,7 +110,7 @@ fn store() -> (Stepped, Replicated, Arc<dyn Engine>) {
         builds: 1,
         sends: 1,
         receives: 1,
-        age: Duration::from_secs(60),
+        age: Duration::from_mins(1),
     };
     let clock = ManualClock::new();
     let snapshots = SnapManager::open(files.path().join("snap"), limits, log.clone()).unwrap();
@@ -215,13 +215,13 @@ fn a_lock_lies_under_the_encoded_key_and_is_shown_under_its_own() {
 #[test]
 fn an_unknown_region_and_an_old_epoch_are_told_as_such() {
     let (subject, _) = waiting();
-    let elsewhere = Context { region_id: 77, ..subject.region.clone() };
+    let elsewhere = Context { region_id: 77, ..subject.region };
     let Err(Error::Region(error)) = subject.wait(subject.storage.snapshot(&elsewhere)) else {
         panic!("there is no region 77")
     };
     assert_eq!(*error, RegionError::NotFound { region: 77 });
 
-    let mut old = subject.region.clone();
+    let mut old = subject.region;
     old.region_epoch = Some(proto::metapb::RegionEpoch { conf_ver: 1, version: 9 });
     let Err(Error::Region(error)) = subject.wait(subject.storage.snapshot(&old)) else {
         panic!("it is not of that epoch")
