@@ -33,11 +33,7 @@ fn arm(cluster: &mut Cluster, store: u64, fault: Fault, after: u64) {
 }
 
 /// Runs a story with a crash at each of its points; answers how many crashes there were.
-fn crash_everywhere(
-    store: u64,
-    begin: impl Fn() -> Cluster,
-    story: impl Fn(&mut Cluster),
-) -> u32 {
+fn crash_everywhere(store: u64, begin: impl Fn() -> Cluster, story: impl Fn(&mut Cluster)) -> u32 {
     let mut crashes = 0;
     for fault in FAULTS {
         for after in 0.. {

@@ -1,6 +1,7 @@
 //! Whole stores, stepped by hand: several of them over disks that forget and fail, in one thread and
 //! without a clock that moves by itself.
 
+mod apply;
 mod cluster;
 mod crash;
 mod machine;
