@@ -81,10 +81,12 @@ project1 project4a project4b project4c: compiler ## course: raw calls, or one le
 project4: compiler ## course: 4A, 4B and 4C
 	scripts/run-tests -p storage --no-default-features --lib project4
 
-.PHONY: bench bench-engine bench-storage bench-raft
-bench: bench-engine bench-raft bench-storage ## every bench
+.PHONY: bench bench-coprocessor bench-engine bench-storage bench-raft
+bench: bench-coprocessor bench-engine bench-raft bench-storage ## every bench
 bench-engine: packages ## what the engine seam costs beside bare RocksDB
 	$(CARGO) bench --workspace --bench engine
+bench-coprocessor: packages ## what plans cost beside the bare scan of a million rows
+	$(CARGO) bench --workspace --bench coprocessor
 bench-raft: ## the consensus core beside raft-rs, whose build wants protoc
 	@scripts/system-packages protoc:protobuf-compiler
 	$(CARGO) run --release --manifest-path tests/raft-bench/Cargo.toml

@@ -130,6 +130,14 @@ impl DatumRef<'_> {
         matches!(self, DatumRef::Null)
     }
 
+    /// The memory that it needs beyond its place.
+    pub(crate) fn size_bytes(&self) -> usize {
+        match self {
+            DatumRef::Bytes(bytes) => bytes.len(),
+            DatumRef::Null | DatumRef::Int(_) | DatumRef::Uint(_) | DatumRef::Real(_) => 0,
+        }
+    }
+
     /// The same, to keep.
     pub fn to_datum(self) -> Datum {
         match self {

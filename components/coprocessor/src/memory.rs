@@ -24,6 +24,11 @@ impl Memory {
         Ok(())
     }
 
+    /// Checks the size of something that is being made, before it is counted.
+    pub(crate) fn check(&self, bytes: usize) -> Result<()> {
+        if bytes > self.limit { Err(Error::TooLarge { limit: self.limit }) } else { Ok(()) }
+    }
+
     /// Counts bytes that are not kept any more.
     pub(crate) fn give_back(&mut self, bytes: usize) {
         self.used = self.used.saturating_sub(bytes);

@@ -16,6 +16,13 @@ use crate::types::{Kind, Type};
 /// The id of the column that holds the handle of a table without an integer primary key.
 const HANDLE_ID: i64 = -1;
 
+/// How many characters a column is padded to at most; the longest that can be declared.
+const CHARS_MAX: i32 = 65_535;
+
+/// How many columns, values to order or group by, functions, and columns to answer there are at most, each:
+/// what is computed of a batch for all of them is in memory together.
+const PARTS_MAX: usize = 4096;
+
 /// How many bits a column of bits has at most.
 const BITS_MAX: i32 = 64;
 
@@ -182,11 +189,13 @@ impl Scan {
         match kind_of(executor)? {
             ExecType::TypeTableScan => {
                 let scan = body(executor.tbl_scan.as_ref(), "table scan")?;
+                check_count(scan.columns.len(), "columns")?;
                 let columns = table_columns(&scan.columns, is_original)?;
                 Ok(Scan { access: Access::Table, columns, is_descending: scan.desc })
             }
             ExecType::TypeIndexScan => {
                 let scan = body(executor.idx_scan.as_ref(), "index scan")?;
+                check_count(scan.columns.len(), "columns")?;
                 let is_handle = |info: &ColumnInfo| info.pk_handle || info.column_id == HANDLE_ID;
                 let has_handle = scan.columns.last().is_some_and(is_handle);
                 let access = Access::Index { is_unique: scan.unique(), has_handle };
@@ -229,6 +238,9 @@ impl Column {
         if ty.kind == Kind::Bit && !(1..=BITS_MAX).contains(&ty.width) {
             return Err(Error::invalid(format!("a column of {} bits", ty.width)));
         }
+        if ty.kind == Kind::Char && ty.width > CHARS_MAX {
+            return Err(Error::invalid(format!("a column of {} characters", ty.width)));
+        }
         Ok(Column { id: info.column_id, ty, is_handle: false, default: None })
     }
 }
@@ -248,6 +260,7 @@ impl Last {
             }
             ExecType::TypeTopN => {
                 let top = body(executor.top_n.as_ref(), "top N")?;
+                check_count(top.order_by.len(), "values to order by")?;
                 let item = |item: &tipb::ByItem| {
                     let expr = expr::build(body(item.expr.as_ref(), "order")?, types)?;
                     Ok(Order { expr, is_descending: item.desc })
@@ -280,6 +293,8 @@ impl Last {
         types: &[Type],
         is_never_empty: impl FnOnce(&[Function]) -> bool,
     ) -> Result<Self> {
+        check_count(aggregation.group_by.len(), "values to group by")?;
+        check_count(aggregation.agg_func.len(), "functions")?;
         let by = aggregation.group_by.iter().map(|expr| expr::build(expr, types));
         let functions = aggregation.agg_func.iter().map(|expr| Function::build(expr, types));
         let (by, functions) = (by.collect::<Result<_>>()?, functions.collect::<Result<Vec<_>>>()?);
@@ -298,7 +313,15 @@ fn body<'a, T>(body: Option<&'a T>, what: &str) -> Result<&'a T> {
     body.ok_or_else(|| Error::invalid(format!("the {what} is missing")))
 }
 
+fn check_count(count: usize, what: &str) -> Result<()> {
+    if count > PARTS_MAX {
+        return Err(Error::invalid(format!("{count} {what}, which is more than {PARTS_MAX}")));
+    }
+    Ok(())
+}
+
 fn output(request: &DagRequest, types: &[Type]) -> Result<Vec<usize>> {
+    check_count(request.output_offsets.len(), "columns to answer")?;
     let offset = |offset: &u32| {
         let column = *offset as usize;
         if column < types.len() {

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Failure, size_bytes};
+use super::Failure;
 use crate::datum::{Datum, DatumRef};
 use crate::expr::Evaluated;
 use crate::memory::Memory;
@@ -37,8 +37,8 @@ impl Extremum {
             }
             let best = &mut self.best[group];
             if *best == Datum::Null || value.compare(&best.lend()) == self.better {
-                memory.give_back(size_bytes(&best.lend()));
-                memory.take(size_bytes(&value)).map_err(|error| (row, error))?;
+                memory.give_back(best.lend().size_bytes());
+                memory.take(value.size_bytes()).map_err(|error| (row, error))?;
                 best.assign(value);
             }
         }

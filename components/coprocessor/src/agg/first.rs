@@ -1,6 +1,6 @@
 //! FIRST: any value of the group, and here the first.
 
-use super::{Failure, size_bytes};
+use super::Failure;
 use crate::datum::{Datum, DatumRef};
 use crate::expr::Evaluated;
 use crate::memory::Memory;
@@ -25,7 +25,7 @@ impl First {
         for (row, group) in rows {
             if self.first[group].is_none() {
                 let value = argument.at(row);
-                memory.take(size_bytes(&value)).map_err(|error| (row, error))?;
+                memory.take(value.size_bytes()).map_err(|error| (row, error))?;
                 self.first[group] = Some(value.to_datum());
             }
         }

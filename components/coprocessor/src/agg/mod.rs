@@ -25,7 +25,6 @@ use std::cmp::Ordering;
 use proto::tipb::{self, ExprType};
 
 use crate::column::Batch;
-use crate::datum::DatumRef;
 use crate::error::{Error, Result};
 use crate::expr::{self, Evaluated, Expr, Session};
 use crate::memory::Memory;
@@ -201,14 +200,6 @@ impl State {
             State::Extremum(extremum) => extremum.get(group).encode_value(out),
             State::First(first) => first.get(group).encode_value(out),
         }
-    }
-}
-
-/// The memory that a value needs beyond its place.
-fn size_bytes(value: &DatumRef<'_>) -> usize {
-    match value {
-        DatumRef::Bytes(bytes) => bytes.len(),
-        DatumRef::Null | DatumRef::Int(_) | DatumRef::Uint(_) | DatumRef::Real(_) => 0,
     }
 }
 

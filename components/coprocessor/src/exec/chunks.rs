@@ -31,10 +31,10 @@ impl Chunks {
     pub(crate) fn push(
         &mut self,
         memory: &mut Memory,
-        write: impl FnOnce(&mut Vec<u8>),
+        write: impl FnOnce(&mut Vec<u8>, &Memory) -> Result<()>,
     ) -> Result<()> {
         let before = self.open.len();
-        write(&mut self.open);
+        write(&mut self.open, memory)?;
         self.open_rows += 1;
         memory.take(self.open.len() - before)?;
         if self.open_rows == CHUNK_ROWS {

@@ -10,6 +10,9 @@ use crate::row::{Cell, Row, push_value, rounded};
 use crate::table::{RECORD_KEY_LEN, handle_of};
 use crate::types::Kind;
 
+/// How many bytes the columns of a row may have: more than can be stored, but each column once.
+const ROW_BYTES_MAX: usize = 16 << 20;
+
 /// Decodes the pairs of a scan.
 pub(crate) enum Decoder<'a> {
     /// Rows.
@@ -62,14 +65,18 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// Appends a row. After a failure the vectors may be of different lengths.
-    pub(super) fn push(&mut self, key: &[u8], value: &[u8], batch: &mut Batch) -> Result<()> {
-        match self {
+    /// Appends a row and answers about how many bytes it takes. After a failure the vectors may be of
+    /// different lengths.
+    pub(super) fn push(&mut self, key: &[u8], value: &[u8], batch: &mut Batch) -> Result<usize> {
+        let size = match self {
             Decoder::Table(table) => table.push(key, value, batch)?,
-            Decoder::Index(index) => index.push(key, value, batch)?,
-        }
+            Decoder::Index(index) => {
+                index.push(key, value, batch)?;
+                key.len()
+            }
+        };
         batch.rows += 1;
-        Ok(())
+        Ok(size)
     }
 }
 
@@ -85,24 +92,34 @@ impl<'a> TableDecoder<'a> {
         }
     }
 
-    fn push(&mut self, key: &[u8], value: &[u8], batch: &mut Batch) -> Result<()> {
+    fn push(&mut self, key: &[u8], value: &[u8], batch: &mut Batch) -> Result<usize> {
         let handle = handle_of(key)?;
         for &place in &self.handles {
             push_int(&mut batch.columns[place], handle)?;
         }
+        let mut size = key.len();
         if self.stored.is_empty() {
-            return Ok(());
+            return Ok(size);
         }
         let row = Row::parse(value)?;
         for (place, column, hint) in &mut self.stored {
             let vector = &mut batch.columns[*place];
-            match (row.get(column.id, hint)?, &column.default) {
-                (Cell::Value(bytes), _) => push_value(vector, &column.ty, bytes)?,
-                (Cell::Missing, Some(default)) => push_value(vector, &column.ty, default)?,
-                (Cell::Null | Cell::Missing, _) => vector.push_null(),
+            let bytes = match (row.get(column.id, hint)?, &column.default) {
+                (Cell::Value(bytes), _) => bytes,
+                (Cell::Missing, Some(default)) => default,
+                (Cell::Null | Cell::Missing, _) => {
+                    vector.push_null();
+                    continue;
+                }
+            };
+            // A plan may name a long column again and again.
+            size += bytes.len();
+            if size > ROW_BYTES_MAX {
+                return Err(Error::TooLarge { limit: ROW_BYTES_MAX });
             }
+            push_value(vector, &column.ty, bytes)?;
         }
-        Ok(())
+        Ok(size)
     }
 }
 

@@ -13,8 +13,8 @@ const PLACES_MIN: usize = 64;
 /// A place that no group has.
 const FREE: u32 = u32::MAX;
 
-/// What a group costs beyond its key: its place, its hash, and its states.
-const GROUP_BYTES: usize = 64;
+/// What a group costs beyond its key and its states: its places and its hash.
+const GROUP_BYTES: usize = 32;
 
 /// Groups by key.
 #[derive(Debug)]
@@ -26,12 +26,14 @@ pub(crate) struct Groups {
     hashes: Vec<u64>,
     /// Group numbers by hash, at most half of them taken.
     places: Vec<u32>,
+    /// What the states of a group take.
+    state_bytes: usize,
 }
 
 impl Groups {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(state_bytes: usize) -> Self {
         let places = vec![FREE; PLACES_MIN];
-        Groups { keys: Vec::new(), ends: Vec::new(), hashes: Vec::new(), places }
+        Groups { keys: Vec::new(), ends: Vec::new(), hashes: Vec::new(), places, state_bytes }
     }
 
     /// How many groups there are.
@@ -56,7 +58,7 @@ impl Groups {
             }
             place = (place + 1) & (self.places.len() - 1);
         }
-        memory.take(key.len() + GROUP_BYTES)?;
+        memory.take(key.len() + GROUP_BYTES + self.state_bytes)?;
         let group = self.len();
         self.keys.extend_from_slice(key);
         self.ends.push(self.keys.len());

@@ -13,7 +13,7 @@
 
 use bytes::Bytes;
 use proto::coprocessor::KeyRange;
-use storage::mvcc::{Direction, MvccReader, Row, Scanner, TS_MAX};
+use storage::mvcc::{Direction, MvccReader, Row, Scanner, Step, TS_MAX};
 use storage::{KeyError, Locked, Reader};
 
 use crate::error::{Error, Interrupt, Result, decimal_list};
@@ -117,16 +117,18 @@ impl<'a> Ranges<'a> {
         loop {
             self.look()?;
             if let Some(scanner) = &mut self.scanner {
-                match scanner.next_row()? {
-                    Some(Row::Value { key, value }) => return Ok(Some((key, value))),
-                    Some(Row::Locked(locked)) => {
+                match scanner.step()? {
+                    Step::Row(Row::Value { key, value }) => return Ok(Some((key, value))),
+                    Step::Row(Row::Locked(locked)) => {
                         let key = locked.key.clone();
                         self.refuse(locked)?;
                         if let Some(value) = self.lookup.value(&key, self.view.version)? {
                             return Ok(Some((key, value)));
                         }
                     }
-                    None => self.scanner = None,
+                    // Nothing was found for so long that it is time to look.
+                    Step::Pause => self.since_look = 0,
+                    Step::End => self.scanner = None,
                 }
                 continue;
             }
@@ -138,8 +140,8 @@ impl<'a> Ranges<'a> {
                 continue;
             }
             let View { reader, version, .. } = self.view;
-            self.scanner =
-                Some(Scanner::new(reader, &range.start, &range.end, version, self.direction)?);
+            let scanner = Scanner::new(reader, &range.start, &range.end, version, self.direction)?;
+            self.scanner = Some(scanner.keys_only(self.keys_only));
         }
     }
 

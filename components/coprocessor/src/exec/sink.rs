@@ -10,6 +10,9 @@ use crate::expr::{Evaluated, Expr, Session};
 use crate::memory::Memory;
 use crate::plan::{Last, Order, Plan};
 
+/// What a state keeps for a group, at most and without the bytes of strings.
+const STATE_BYTES: usize = 48;
+
 /// What is made of rows.
 pub(super) struct Sink<'p> {
     output: Output<'p>,
@@ -63,7 +66,7 @@ impl<'p> Sink<'p> {
             }
             Last::Groups { by, functions, is_never_empty } => {
                 let states = functions.iter().map(State::of).collect();
-                let groups = Groups::new();
+                let groups = Groups::new(functions.len() * STATE_BYTES);
                 let is_never_empty = *is_never_empty;
                 let (key, numbers) = (Vec::new(), Vec::new());
                 let aggregation =
@@ -124,7 +127,7 @@ impl<'p> Sink<'p> {
         match kind {
             Kind::Rows { left } => {
                 for &row in rows.iter().take(*left) {
-                    chunks.push(memory, |out| output.write(batch, row, out))?;
+                    chunks.push(memory, |out, memory| output.write(batch, row, out, memory))?;
                 }
                 *left -= rows.len().min(*left);
             }
@@ -136,7 +139,9 @@ impl<'p> Sink<'p> {
                     return Ok(Outcome::RowByRow);
                 };
                 for &row in rows {
-                    top.push(&keys, row, memory, |out| output.write(batch, row, out))?;
+                    top.push(&keys, row, memory, |out, memory| {
+                        output.write(batch, row, out, memory)
+                    })?;
                 }
             }
             Kind::Groups(aggregation) => {
@@ -156,7 +161,10 @@ impl<'p> Sink<'p> {
             Kind::Rows { .. } => {}
             Kind::Top { top, .. } => {
                 for row in top.into_rows() {
-                    self.chunks.push(memory, |out| out.extend_from_slice(&row))?;
+                    self.chunks.push(memory, |out, _| {
+                        out.extend_from_slice(&row);
+                        Ok(())
+                    })?;
                 }
             }
             Kind::Groups(aggregation) => aggregation.answer(&mut self.chunks, memory)?,
@@ -179,10 +187,13 @@ fn settle<T>(
 }
 
 impl Output<'_> {
-    fn write(&self, batch: &Batch, row: usize, out: &mut Vec<u8>) {
+    fn write(&self, batch: &Batch, row: usize, out: &mut Vec<u8>, memory: &Memory) -> Result<()> {
+        let start = out.len();
         for (&column, &is_unsigned) in self.columns.iter().zip(&self.unsigned) {
             batch.columns[column].at(row, is_unsigned).encode_value(out);
+            memory.check(out.len() - start)?;
         }
+        Ok(())
     }
 }
 
@@ -240,6 +251,7 @@ impl<'p> Aggregation<'p> {
             self.key.clear();
             for value in by {
                 value.at(row).encode_value(&mut self.key);
+                memory.check(self.key.len())?;
             }
             let group = self.groups.number_of(&self.key, memory)?;
             if self.groups.len() > known {
@@ -257,11 +269,12 @@ impl<'p> Aggregation<'p> {
             self.states.iter_mut().for_each(State::add_group);
         }
         for group in 0..self.groups.len() {
-            chunks.push(memory, |out| {
+            chunks.push(memory, |out, _| {
                 for state in &self.states {
                     state.write(group, out);
                 }
                 out.extend_from_slice(self.groups.key(group));
+                Ok(())
             })?;
         }
         Ok(())

@@ -6,7 +6,7 @@ use crate::column::{Batch, Vector};
 use crate::error::{Error, Result};
 use crate::plan::{Access, Scan};
 
-/// How many bytes of keys and values fill a batch before it has its rows.
+/// How many bytes of keys and columns fill a batch before it has its rows.
 const BATCH_BYTES: usize = 1 << 20;
 
 /// Fills a batch with the rows of a scan, again and again.
@@ -60,10 +60,12 @@ impl<'a> Source<'a> {
                 Err(error @ Error::Interrupted(_)) => return Err(error),
                 Err(error) => return Ok(Filled::Failed(error)),
             };
-            bytes += key.len() + value.len();
-            if let Err(error) = self.decoder.push(&key, &value, &mut self.batch) {
-                self.batch.truncate();
-                return Ok(Filled::Failed(error));
+            match self.decoder.push(&key, &value, &mut self.batch) {
+                Ok(size) => bytes += size,
+                Err(error) => {
+                    self.batch.truncate();
+                    return Ok(Filled::Failed(error));
+                }
             }
         }
         Ok(Filled::More)

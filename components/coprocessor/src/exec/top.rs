@@ -12,7 +12,10 @@ use crate::expr::Evaluated;
 use crate::memory::Memory;
 
 /// What a kept row costs beyond its bytes.
-const ENTRY_BYTES: usize = 96;
+const ENTRY_BYTES: usize = 64;
+
+/// What a part of its key costs beyond the bytes of a string.
+const KEY_BYTES: usize = 32;
 
 /// The first rows so far.
 #[derive(Debug)]
@@ -56,11 +59,11 @@ impl Top {
         keys: &[Evaluated<'_>],
         row: usize,
         memory: &mut Memory,
-        write: impl FnOnce(&mut Vec<u8>),
+        write: impl FnOnce(&mut Vec<u8>, &Memory) -> Result<()>,
     ) -> Result<()> {
         self.arrived += 1;
         let mut entry = if self.heap.len() < self.limit {
-            memory.take(ENTRY_BYTES)?;
+            memory.take(ENTRY_BYTES + keys.len() * KEY_BYTES)?;
             Entry::default()
         } else {
             let last = &self.heap[0];
@@ -73,14 +76,15 @@ impl Top {
             memory.give_back(last.size_bytes());
             last
         };
+        memory.take(keys.iter().map(|key| key.at(row).size_bytes()).sum())?;
         entry.arrived = self.arrived;
         entry.key.resize(keys.len(), Datum::Null);
         for (kept, key) in entry.key.iter_mut().zip(keys) {
             kept.assign(key.at(row));
         }
         entry.row.clear();
-        write(&mut entry.row);
-        memory.take(entry.size_bytes())?;
+        write(&mut entry.row, memory)?;
+        memory.take(entry.row.len())?;
         self.heap.push(entry);
         self.sift_up();
         Ok(())
@@ -156,10 +160,6 @@ impl Top {
 
 impl Entry {
     fn size_bytes(&self) -> usize {
-        let of = |datum: &Datum| match datum {
-            Datum::Bytes(bytes) => bytes.len(),
-            Datum::Null | Datum::Int(_) | Datum::Uint(_) | Datum::Real(_) => 0,
-        };
-        self.row.len() + self.key.iter().map(of).sum::<usize>()
+        self.row.len() + self.key.iter().map(|key| key.lend().size_bytes()).sum::<usize>()
     }
 }

@@ -63,7 +63,12 @@ fn parse_int(text: &str) -> Result<i64> {
 }
 
 fn truncated(kind: &'static str, text: &str) -> Error {
-    Error::Truncated { kind, text: text.chars().take(QUOTED_MAX).collect() }
+    Error::Truncated { kind, text: quoted(text) }
+}
+
+/// What a warning shows of a string: there may be many warnings.
+fn quoted(text: &str) -> String {
+    text.chars().take(QUOTED_MAX).collect()
 }
 
 impl<'a> Prefix<'a> {
@@ -114,7 +119,7 @@ fn integer_text<'a>(number: &'a str, whole: &str, session: &mut Session) -> Cow<
     // The sign counts as a digit, here and below.
     let count = i64::try_from(before.len()).unwrap_or(i64::MAX).wrapping_add(exponent);
     if exponent >= 0 && !(0..=DIGITS_MAX).contains(&count) {
-        session.warn(|| Error::OutOfRange { kind: BIGINT, what: whole.to_owned() });
+        session.warn(|| Error::OutOfRange { kind: BIGINT, what: quoted(whole) });
         return Cow::Borrowed(mantissa);
     }
     let sign = digits.starts_with(['+', '-']).then(|| &digits[..1]);

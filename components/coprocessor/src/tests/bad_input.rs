@@ -1,4 +1,4 @@
-//! Requests that make no sense, and bytes that are nothing: each gets an answer, and none stops anything.
+//! Requests that make no sense, and rows that are damaged: each is refused by name, and none stops anything.
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -7,14 +7,14 @@ use proto::tipb::{
     Aggregation, AnalyzeColumnsReq, AnalyzeIndexReq, AnalyzeReq, ByItem, ColumnInfo, DagRequest,
     ExecType, Executor, Expr, ExprType, IndexScan, Limit, Selection, TableScan, TopN,
 };
-use runtime::Rng;
 
 use super::language::{self, Parser};
-use super::world::{TABLE, World, all_rows, column, one_row, range};
+use super::world::{TABLE, World, all_rows, column, range};
 use crate::datum::Datum;
-use crate::{ANALYZE, Answer, DAG, Interrupt, row, table};
+use crate::{ANALYZE, Answer, DAG, row, table};
 
-fn table_scan(names: &[&str]) -> Executor {
+/// A scan of these columns of the table.
+pub(super) fn table_scan(names: &[&str]) -> Executor {
     let columns = names.iter().map(|name| column(name)).collect();
     Executor {
         tp: ExecType::TypeTableScan.into(),
@@ -23,26 +23,26 @@ fn table_scan(names: &[&str]) -> Executor {
     }
 }
 
-fn step(tp: ExecType) -> Executor {
+pub(super) fn step(tp: ExecType) -> Executor {
     Executor { tp: tp.into(), ..Executor::default() }
 }
 
-fn selection(condition: Expr) -> Executor {
+pub(super) fn selection(condition: Expr) -> Executor {
     let selection = Selection { conditions: vec![condition], ..Selection::default() };
     Executor { selection: Some(selection), ..step(ExecType::TypeSelection) }
 }
 
-fn dag(executors: Vec<Executor>) -> DagRequest {
+pub(super) fn dag(executors: Vec<Executor>) -> DagRequest {
     DagRequest { executors, output_offsets: vec![0], ..DagRequest::default() }
 }
 
-fn fixture() -> World {
+pub(super) fn fixture() -> World {
     let mut world = World::new();
     world.put_fixture();
     world
 }
 
-fn refusal(answer: &Answer) -> &str {
+pub(super) fn refusal(answer: &Answer) -> &str {
     assert!(answer.locked.is_none());
     assert!(!answer.other_error.is_empty(), "it is refused");
     &answer.other_error
@@ -201,64 +201,6 @@ fn requests_without_sense_are_refused() {
     );
 }
 
-#[test]
-fn who_gives_up_is_not_answered() {
-    let world = fixture();
-    for (interrupt, text) in [
-        (Interrupt::Deadline, "coprocessor: the request took longer than it may"),
-        (Interrupt::Cancelled, "coprocessor: the request was cancelled"),
-    ] {
-        let data = dag(vec![table_scan(&["id"])]).encode_to_vec().into();
-        let ranges = vec![all_rows(TABLE)];
-        let request = Request { tp: DAG, data, ranges, start_ts: 100, ..Request::default() };
-        assert_eq!(world.ask_patiently(&request, Some(interrupt)).other_error, text);
-    }
-}
-
-#[test]
-fn an_answer_that_is_too_large_is_refused() {
-    let mut world = fixture();
-    world.put((1..=1000).map(|handle| super::world::record(handle, &[])).collect());
-    world.options.memory_bytes = 1000;
-    let all = || vec![all_rows(TABLE)];
-    let text = "coprocessor: the request would take more than 1000 bytes of memory";
-    let parse = |text: &str| Parser::one(text, &["id".to_owned()]);
-    let top = TopN {
-        order_by: vec![ByItem { expr: Some(parse("id")), ..ByItem::default() }],
-        limit: u64::MAX,
-    };
-    let groups = Aggregation {
-        group_by: vec![parse("id")],
-        agg_func: vec![parse("count(1)")],
-        ..Aggregation::default()
-    };
-    for last in [
-        None,
-        Some(Executor { top_n: Some(top), ..step(ExecType::TypeTopN) }),
-        Some(Executor { aggregation: Some(groups), ..step(ExecType::TypeAggregation) }),
-    ] {
-        let plan = dag([table_scan(&["id"])].into_iter().chain(last).collect());
-        assert_eq!(refusal(&world.select(&plan, all(), 100)), text);
-    }
-    let limit = Executor { limit: Some(Limit { limit: 3 }), ..step(ExecType::TypeLimit) };
-    let answer = world.select(&dag(vec![table_scan(&["id"]), limit]), all(), 100);
-    assert_eq!(answer.other_error, "", "a part of it is small enough");
-}
-
-#[test]
-fn a_million_ranges_are_served() {
-    let world = fixture();
-    let ranges = (0..1_000_000).map(|handle| one_row(handle % 7)).collect();
-    let counted =
-        Aggregation { agg_func: vec![Parser::one("count(1)", &[])], ..Aggregation::default() };
-    let aggregation = Executor { aggregation: Some(counted), ..step(ExecType::TypeAggregation) };
-    let plan = dag(vec![table_scan(&["id"]), aggregation]);
-    let answer = world.select(&plan, ranges, 100);
-    // Rows 1 to 5 are there, rows 0 and 6 are not.
-    let expected = 1_000_000 / 7 * 5 + 1_000_000 % 7 - 1;
-    assert_eq!(super::world::rows_of(&answer, 1), [[Datum::Int(expected)]]);
-}
-
 /// Rows, entries and keys that are damaged, or of other types than the plan says.
 #[test]
 fn damaged_rows_are_refused() {
@@ -326,117 +268,4 @@ fn damaged_entries_are_refused() {
         let answer = world.select(&plan, vec![range(b"t".to_vec(), b"u".to_vec())], 100);
         assert!(refusal(&answer).contains(text), "{:?} for {key:x?}", answer.other_error);
     }
-}
-
-/// How many damaged plans and rows are tried; `FUZZ_CASES` in the environment says how many more.
-const CASES: u64 = 20_000;
-
-fn cases() -> u64 {
-    std::env::var("FUZZ_CASES").map_or(CASES, |cases| cases.parse().expect("a number"))
-}
-
-/// Changes some bytes.
-fn damage(bytes: &mut Vec<u8>, rng: &mut Rng) {
-    for _ in 0..=rng.below(4) {
-        let place = usize::try_from(rng.below(bytes.len() as u64 + 1)).unwrap();
-        let byte = rng.next_u64().to_le_bytes()[0];
-        match rng.below(4) {
-            0 => bytes.insert(place, byte),
-            1 => bytes.truncate(place.max(1)),
-            _ if place < bytes.len() && rng.chance(1, 4) => drop(bytes.remove(place)),
-            _ if place < bytes.len() => bytes[place] = byte,
-            _ => bytes.push(byte),
-        }
-    }
-}
-
-#[test]
-fn any_bytes_for_a_plan_are_answered() {
-    let world = fixture();
-    let mut rng = Rng::new(1);
-    let names = ["id", "a", "u", "f", "g", "s", "late"].map(str::to_owned);
-    let conditions = [
-        "LogicalAnd(GTInt(a, 0), LTReal(PlusReal(f, 1.5), MultiplyReal(g, 2.0)))",
-        "InString(IfNullString(s, 'x'), 'aa', s, SetVar('v', s))",
-        "IfInt(IntIsNull(u), Length(s), MinusInt(u, list(1, 2u)))",
-    ];
-    let mut seeds = Vec::new();
-    for condition in conditions {
-        let scan = table_scan(&["id", "a", "u", "f", "g", "s", "late"]);
-        let condition = selection(Parser::one(condition, &names));
-        let order_by = vec![ByItem { expr: Some(Parser::one("s", &names)), ..ByItem::default() }];
-        let functions = "count(1), sum(a), avg(f), min(s), max(u), first(g)";
-        let groups = Aggregation {
-            group_by: Parser::list("a, s", &names),
-            agg_func: Parser::list(functions, &names),
-            ..Aggregation::default()
-        };
-        for last in [
-            Executor { top_n: Some(TopN { order_by, limit: 3 }), ..step(ExecType::TypeTopN) },
-            Executor { aggregation: Some(groups), ..step(ExecType::TypeAggregation) },
-        ] {
-            let plan = dag(vec![scan.clone(), condition.clone(), last]);
-            seeds.push((DAG, plan.encode_to_vec()));
-        }
-    }
-    let columns = AnalyzeColumnsReq {
-        bucket_size: 4,
-        sample_size: 3,
-        sketch_size: 2,
-        columns_info: names.iter().map(|name| column(name)).collect(),
-        cmsketch_depth: Some(2),
-        cmsketch_width: Some(4),
-    };
-    let columns = AnalyzeReq { tp: 1, col_req: Some(columns), ..AnalyzeReq::default() };
-    seeds.push((ANALYZE, columns.encode_to_vec()));
-    let mut served = 0;
-    for _ in 0..cases() {
-        let (tp, bytes) = rng.pick(&seeds).unwrap();
-        let (tp, mut bytes) = (*tp, bytes.clone());
-        damage(&mut bytes, &mut rng);
-        let ranges = vec![all_rows(TABLE)];
-        let request =
-            Request { tp, data: bytes.into(), ranges, start_ts: 100, ..Request::default() };
-        served += u64::from(world.ask(&request).other_error.is_empty());
-    }
-    assert!(served > cases() / 100 && served < cases(), "{served} were served");
-}
-
-#[test]
-fn any_bytes_for_rows_are_answered() {
-    let mut rng = Rng::new(2);
-    let good = row::encode(&[
-        (2, Datum::Int(7)),
-        (3, Datum::Uint(1 << 40)),
-        (4, Datum::Real(1.5)),
-        (5, Datum::Null),
-        (6, Datum::Bytes(b"text".to_vec())),
-        (300, Datum::Int(1)),
-    ]);
-    let entry = table::index_key(TABLE, 1, &[Datum::Bytes(b"ab".to_vec()).lend()], Some(3));
-    let mut outcomes = [0_u64; 2];
-    for number in 0..cases() / 10 {
-        let mut world = World::new();
-        let (mut value, mut key) = (good.clone(), entry[table::RECORD_KEY_LEN..].to_vec());
-        damage(&mut value, &mut rng);
-        damage(&mut key, &mut rng);
-        let key = [&entry[..table::RECORD_KEY_LEN], &key].concat();
-        world.put(vec![(table::record_key(TABLE, 1), value), (key, b"12345678".to_vec())]);
-        let plan = if number % 2 == 0 {
-            dag(vec![table_scan(&["id", "a", "u", "f", "g", "s", "late"])])
-        } else {
-            let columns = vec![column("s"), column("id")];
-            let scan = IndexScan { table_id: TABLE, index_id: 1, columns, ..IndexScan::default() };
-            dag(vec![Executor { idx_scan: Some(scan), ..step(ExecType::TypeIndexScan) }])
-        };
-        let plan = DagRequest { output_offsets: vec![0, 1], ..plan };
-        let ranges = if number % 2 == 0 {
-            vec![all_rows(TABLE)]
-        } else {
-            vec![range(table::index_prefix(TABLE, 1), table::index_prefix(TABLE, 2))]
-        };
-        let answer = world.select(&plan, ranges, 100);
-        outcomes[usize::from(answer.other_error.is_empty())] += 1;
-    }
-    assert!(outcomes.iter().all(|count| *count > cases() / 100), "{outcomes:?}");
 }
