@@ -217,6 +217,8 @@ impl World {
             if worker == Worker::Turn && !has_arrivals {
                 delay = delay.max(RETRY);
             }
+            // However slow a worker is, it comes to an end.
+            delay = delay.min(self.settings.config.tick.get() * 200);
             self.push(self.now + delay, Event::Work { store, life, worker });
             if let Some(running) = &mut self.machine(store).running {
                 running.is_due[place] = true;

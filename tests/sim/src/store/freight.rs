@@ -1,5 +1,8 @@
 //! Carrying the files of a snapshot from one store to another, well or badly.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use prost::Message as _;
 use proto::raft_serverpb::{RaftMessage, RaftSnapshotData};
 use raftstore::snapshot::{Error, Incoming, Outgoing, Result, SnapKey, SnapManager};
@@ -39,6 +42,27 @@ pub(crate) fn of(message: &RaftMessage) -> Option<(SnapKey, RaftSnapshotData)> {
     let snapshot = message.message.as_ref()?.snapshot.as_ref()?;
     let data = RaftSnapshotData::decode(snapshot.data.clone()).ok()?;
     Some((SnapKey::of(snapshot, message.region_id), data))
+}
+
+/// Changes one bit of one of the files in `folder` that wait to be sent. Whether there was one.
+pub(crate) fn damage_built_file(folder: &Path, which: u64, place: u64) -> bool {
+    let Ok(entries) = fs::read_dir(folder) else { return false };
+    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.retain(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("gen_") && name.ends_with(".sst")
+    });
+    files.sort();
+    let Some(path) = files.get(index(which, files.len())) else { return false };
+    let Ok(mut bytes) = fs::read(path) else { return false };
+    let place = index(place, bytes.len());
+    let Some(byte) = bytes.get_mut(place) else { return false };
+    *byte ^= 1 << (which % 8);
+    fs::write(path, bytes).is_ok()
+}
+
+fn index(number: u64, length: usize) -> usize {
+    usize::try_from(number % (length as u64).max(1)).expect("smaller than a length")
 }
 
 /// Moves the files. An error means that they did not arrive, which the receiver's checks must notice.

@@ -93,6 +93,11 @@ impl Machine {
         Engines::new(kv, raft)
     }
 
+    /// Where the files of snapshots are.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The machine's clock, moved to a time of the world.
     pub(crate) fn clock_at(&mut self, now: Duration) -> Instant {
         let passed = self.local_micros(now) - self.local_micros(self.shown);

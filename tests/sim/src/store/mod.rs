@@ -1,19 +1,123 @@
 //! Whole stores: many regions, disks, snapshots and a scheduler, in one thread and from one seed.
+//!
+//! ```text
+//!          ┌──────────────────────────── World ─────────────────────────────┐
+//! seed ──► │ Machine    the store's own structs, disks that forget, a clock │
+//!          │ Network    links that lose, repeat, delay, break               │ ──► trace hash
+//!          │ Freight    the files of snapshots, on a real file system       │ ──► counts
+//!          │ Scripted   a scheduler that does what it is told               │
+//!          │ events     one queue, ordered by time                          │
+//!          └────────────────────────────────────────────────────────────────┘
+//!              ▲ commands          ▲ faults, operators       │ after each event
+//!          Workload             Nemesis                      ▼
+//!          registers, lists     crashes, cuts, splits      Checks ──► or a violation
+//! ```
+//!
+//! [`World`] may be used alone: the course's suites drive one by hand. [`run`] lets a seed decide
+//! everything. In its first phase anything may go wrong, and every property must hold after each event. In
+//! the second one nothing goes wrong any more: every region must get a leader, every command an answer,
+//! every peer that was removed must be gone, and all replicas must be equal; then the history that clients
+//! have seen is judged.
+//!
+//! The stores are the production structs, stepped instead of threaded. A turn of the raft thread is one
+//! event, so a crash comes between turns; but a disk may also be told to fail at its nth write, and then
+//! it comes between any two of them.
+//!
+//! What is left out: RocksDB, gRPC, the real scheduler, transactions, and disks that lose what they have
+//! synced.
 
 mod check;
 mod counts;
 mod events;
 mod freight;
+mod liveness;
 mod machine;
+mod nemesis;
 mod network;
+mod operators;
+mod params;
 mod post;
 pub mod scheduler;
 mod settings;
+mod simulation;
 mod story;
+mod workload;
 mod world;
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 pub use check::{Property, Verdict, Violation};
 pub use counts::Counts;
 pub use network::Network;
 pub use settings::Settings;
 pub use world::{Happened, World};
+
+use simulation::Simulation;
+
+/// A run that went well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// What it did.
+    pub counts: Counts,
+    /// The same whenever this seed is run.
+    pub trace: u64,
+}
+
+/// A run that did not.
+#[derive(Debug)]
+pub struct Failure {
+    /// The seed that shows it.
+    pub seed: u64,
+    /// The property that was broken.
+    pub violation: Violation,
+    /// After how many events.
+    pub events: u64,
+    /// And when, by the world's time.
+    pub at: Duration,
+    /// The last events before it.
+    pub story: Vec<String>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.story {
+            writeln!(f, "    {line}")?;
+        }
+        writeln!(f, "broken after {} events, at {:?}: {}", self.events, self.at, self.violation)?;
+        write!(f, "replay with: make simulate SEED={}", self.seed)
+    }
+}
+
+/// How many events a failure tells, unless somebody wants more.
+pub const LINES: usize = 80;
+
+/// Runs a seed. A failure tells the last `lines` events.
+pub fn run(seed: u64, lines: usize) -> Result<Run, Box<Failure>> {
+    match play(seed, 0) {
+        Ok(run) => Ok(run),
+        // The same again, and this time somebody takes notes.
+        Err(first) => Err(play(seed, lines).err().unwrap_or(first)),
+    }
+}
+
+fn play(seed: u64, lines: usize) -> Result<Run, Box<Failure>> {
+    let failure =
+        |violation, events, at, story| Box::new(Failure { seed, violation, events, at, story });
+    let mut simulation = Simulation::new(seed, lines)
+        .map_err(|violation| failure(violation, 0, Duration::ZERO, Vec::new()))?;
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        simulation.disturbed()?;
+        simulation.recover()
+    }));
+    let world = simulation.world;
+    let (at, mut counts) = (world.now(), world.counts);
+    counts.millis = settings::whole_micros(at) / 1000;
+    let violation = match result {
+        Ok(Ok(())) => return Ok(Run { counts, trace: world.trace.hash() }),
+        Ok(Err(violation)) => violation,
+        Err(panic) => check::STORES.violated(crate::raft::message(panic.as_ref())),
+    };
+    Err(failure(violation, counts.events, at, world.into_story()))
+}

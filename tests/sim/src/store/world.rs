@@ -21,6 +21,7 @@ use raftstore::{
     Admin, Answer, Command, Header, LocalRead, Router, SchedulerClient as _, bootstrap,
 };
 use runtime::Rng;
+use runtime::clock::Instant;
 use runtime::reply::Reply;
 use slog::{Logger, o};
 use tempfile::TempDir;
@@ -265,6 +266,61 @@ impl World {
         }
         let _ = machine.clock_at(now);
         Some(machine.running.as_ref()?.router.read(header))
+    }
+
+    /// After so many more writes, or syncs, one of them fails on the kv disk or on the raft disk. The store
+    /// stops there, and [`World::step`] says so.
+    pub fn doom(&mut self, store: u64, is_kv: bool, is_sync: bool, after: u64) {
+        self.trace.event(after, || {
+            format!("store {store} is doomed: kv {is_kv}, sync {is_sync}, after {after}")
+        });
+        let machine = self.machine(store);
+        let faults = &machine.faults[usize::from(!is_kv)];
+        if is_sync {
+            faults.fail_sync_after(after);
+        } else {
+            faults.fail_write_after(after);
+        }
+        machine.is_doomed = true;
+    }
+
+    /// Whether a disk of the store was told to fail.
+    pub fn is_doomed(&self, store: u64) -> bool {
+        self.machines[&store].is_doomed
+    }
+
+    /// From now on a kind of worker is so many times slower: 0 is for turns of the raft thread, 1 for
+    /// applying, 2 for slow work.
+    pub fn slow_down(&mut self, store: u64, worker: u64, factor: u32) {
+        let worker = usize::try_from(worker).expect("there are three");
+        self.machine(store).slowness[worker] = factor;
+    }
+
+    /// What the clock of a store shows.
+    pub fn clock_of(&mut self, store: u64) -> Instant {
+        let now = self.now;
+        self.machine(store).clock_at(now)
+    }
+
+    /// Changes one bit of a file that a snapshot was built into, if the store has one: `which` and `place`
+    /// choose it. Whether it has.
+    pub fn damage_built_file(&mut self, store: u64, which: u64, place: u64) -> bool {
+        self.trace.event(which, || format!("a file on store {store} changes"));
+        super::freight::damage_built_file(self.machines[&store].folder(), which, place)
+    }
+
+    /// Nothing goes wrong any more: links, disks, workers and settings are as on a good day. Stores that
+    /// are down stay so.
+    pub fn heal(&mut self) {
+        self.network.heal();
+        let (skew, queues) = (self.settings.skew, self.settings.queues);
+        self.settings = Settings { skew, queues, ..Settings::calm(self.settings.config.clone()) };
+        for machine in self.machines.values_mut() {
+            machine.mend();
+            machine.post.set_broken(false);
+            machine.paused_until = Duration::ZERO;
+            machine.slowness = [1; 3];
+        }
     }
 
     /// Puts a plan of the owner into the queue; [`World::step`] says when it is time.

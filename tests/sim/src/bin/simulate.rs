@@ -1,0 +1,174 @@
+//! Simulates whole stores: one seed, or many, on all cores.
+//!
+//! ```text
+//! simulate --seed 7                     replay one seed
+//! simulate --seconds 600 --cores 2      new seeds until the time is over
+//! simulate --from 1 --count 200         these seeds
+//! ```
+//!
+//! `--lines` changes the length of the story after a failure; `--keep-going 1` looks for more failures after
+//! the first. Every hundredth seed runs twice and must do the same. The exit code says whether all went
+//! well.
+
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use runtime::clock::{Clock, SystemClock};
+use sim::store::{Counts, LINES, run};
+
+/// What was asked for.
+#[derive(Clone, Copy)]
+struct Options {
+    seed: Option<u64>,
+    seconds: Option<u64>,
+    cores: u64,
+    from: u64,
+    count: u64,
+    lines: u64,
+    keep_going: bool,
+}
+
+fn main() -> ExitCode {
+    let options = match parse(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(problem) => {
+            say(&problem);
+            return ExitCode::from(2);
+        }
+    };
+    // A failure is told once, by the replay, and not by each panic on the way to it.
+    std::panic::set_hook(Box::new(|_| {}));
+    match options.seed {
+        Some(seed) => replay(seed, &options),
+        None => simulate(&options),
+    }
+}
+
+fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
+    let mut options = Options {
+        seed: None,
+        seconds: None,
+        cores: 1,
+        from: 1,
+        count: 200,
+        lines: LINES as u64,
+        keep_going: false,
+    };
+    while let Some(name) = arguments.next() {
+        let value = arguments.next().ok_or(format!("{name} needs a value"))?;
+        let value: u64 = value.parse().map_err(|_| format!("{name} needs a number"))?;
+        match name.as_str() {
+            "--seed" => options.seed = Some(value),
+            "--seconds" => options.seconds = Some(value),
+            "--cores" => options.cores = value.max(1),
+            "--from" => options.from = value,
+            "--count" => options.count = value,
+            "--lines" => options.lines = value,
+            "--keep-going" => options.keep_going = value > 0,
+            _ => return Err(format!("there is no option {name}")),
+        }
+    }
+    Ok(options)
+}
+
+/// Runs a seed, or says what was wrong.
+fn examine(seed: u64, options: &Options, twice: bool) -> Result<(Counts, u64), String> {
+    let lines = usize::try_from(options.lines).unwrap_or(usize::MAX);
+    let first = run(seed, lines).map_err(|failure| failure.to_string())?;
+    if twice {
+        let second = run(seed, lines).map_err(|failure| failure.to_string())?;
+        if first != second {
+            return Err(format!("seed {seed} does not do the same twice: {first:?}, {second:?}"));
+        }
+    }
+    Ok((first.counts, first.trace))
+}
+
+fn replay(seed: u64, options: &Options) -> ExitCode {
+    match examine(seed, options, true) {
+        Ok((counts, trace)) => {
+            say(&format!("seed {seed}: nothing wrong, trace {trace:016x}\n{counts}"));
+            ExitCode::SUCCESS
+        }
+        Err(problem) => {
+            say(&problem);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What all cores work on.
+struct Work {
+    next: AtomicU64,
+    end: u64,
+    is_over: AtomicBool,
+    counts: Mutex<Counts>,
+    failures: Mutex<u64>,
+}
+
+fn simulate(options: &Options) -> ExitCode {
+    let clock = SystemClock;
+    let start = clock.now();
+    let from = match options.seconds {
+        // A run by time takes seeds that nobody has tried.
+        Some(_) if options.from == 1 => clock.wall().as_secs() * 1_000_000,
+        Some(_) | None => options.from,
+    };
+    let work = Work {
+        next: AtomicU64::new(from),
+        end: from.saturating_add(options.count),
+        is_over: AtomicBool::new(false),
+        counts: Mutex::default(),
+        failures: Mutex::default(),
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..options.cores {
+            scope.spawn(|| labour(&work, options));
+        }
+    });
+    let counts = work.counts.into_inner().expect("no core died");
+    let failures = work.failures.into_inner().expect("no core died");
+    let seconds = clock.now().since(start).as_secs_f64();
+    let minutes = counts.millis / 60_000;
+    say(&format!("{counts}\n{seconds:.1} s for {minutes} simulated minutes"));
+    if failures > 0 {
+        say(&format!("{failures} seeds failed"));
+        return ExitCode::FAILURE;
+    }
+    let missing = counts.missing();
+    if !missing.is_empty() {
+        say(&format!("that proves too little: hardly any {}", missing.join(", ")));
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+fn labour(work: &Work, options: &Options) {
+    let start = SystemClock.now();
+    while !work.is_over.load(Ordering::Relaxed) {
+        let seed = work.next.fetch_add(1, Ordering::Relaxed);
+        let is_done = match options.seconds {
+            Some(limit) => SystemClock.now().since(start) >= Duration::from_secs(limit),
+            None => seed >= work.end,
+        };
+        if is_done {
+            return;
+        }
+        match examine(seed, options, seed.is_multiple_of(100)) {
+            Ok((counts, _)) => *work.counts.lock().expect("no core died") += counts,
+            Err(problem) => {
+                work.is_over.store(!options.keep_going, Ordering::Relaxed);
+                *work.failures.lock().expect("no core died") += 1;
+                say(&problem);
+            }
+        }
+    }
+}
+
+/// The one place where this program prints.
+fn say(text: &str) {
+    #![expect(clippy::print_stdout, reason = "it is what the program is for")]
+    println!("{text}");
+}
