@@ -61,10 +61,6 @@ pub(crate) fn judge(
 }
 
 /// Judges a message to a region whose tombstone this store has.
-///
-/// Numbers grow, so a peer that came after the removed one has a greater one, and a number that is gone
-/// never comes back. The epoch of the tombstone alone does not tell: whoever said that the peer is gone
-/// may have known its successor already.
 pub(crate) fn judge_by_tombstone(
     message: &RaftMessage,
     tombstone: &Region,
@@ -75,16 +71,18 @@ pub(crate) fn judge_by_tombstone(
         return Verdict::TellSender;
     }
     let to = message.to_peer.unwrap_or_default();
-    let is_later = gone(tombstone, StoreId::new(to.store_id)).id < to.id;
-    if is_later && epoch.conf_ver >= tombstone.epoch().conf_ver {
-        return Verdict::Fresh;
-    }
-    Verdict::Ignore
+    if succeeds(to, epoch, tombstone) { Verdict::Fresh } else { Verdict::Ignore }
 }
 
-/// The peer that a store's tombstone is of.
-pub(crate) fn gone(tombstone: &Region, store: StoreId) -> Peer {
-    tombstone.peer_on_store(store).copied().unwrap_or_default()
+/// Whether a peer came after the one that the tombstone is of, by the epoch in which it is spoken of.
+///
+/// A newer epoch says so: also of a peer with the number of the removed one, which may be added again. In
+/// the epoch of the tombstone only the number tells: whoever said that the peer is gone may have known
+/// its successor already, which then has a greater one.
+pub(crate) fn succeeds(peer: Peer, epoch: RegionEpoch, tombstone: &Region) -> bool {
+    let gone = tombstone.peer_on_store(StoreId::new(peer.store_id)).copied().unwrap_or_default();
+    let ended = tombstone.epoch().conf_ver;
+    epoch.conf_ver > ended || (epoch.conf_ver == ended && peer.id > gone.id)
 }
 
 /// Whether the sender asks for votes in an election that it should not take part in.

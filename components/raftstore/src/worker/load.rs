@@ -73,9 +73,10 @@ impl RaftWorker {
         }
         let owner: Option<Region> =
             state::load(raft, &crate::keys::raft_owner(id), "raft owner", id)?;
-        let store = self.context.store;
-        let is_later = owner
-            .is_some_and(|owner| stale::gone(&owner, store).id > stale::gone(tombstone, store).id);
+        let is_later = owner.is_some_and(|owner| {
+            let peer = owner.peer_on_store(self.context.store).copied().unwrap_or_default();
+            stale::succeeds(peer, owner.epoch(), tombstone)
+        });
         if !is_later {
             self.clear_log(id)?;
         }
