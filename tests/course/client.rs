@@ -237,7 +237,8 @@ impl Cluster {
     pub(crate) async fn must_add_peer(&self, region: u64, peer: Peer) {
         let region = RegionId::new(region);
         self.scheduler().set_operator(region, Operator::AddPeer(peer));
-        let is_there = || self.scheduler().region_by_id(region)?.peers.contains(&peer).then_some(());
+        let is_there =
+            || self.scheduler().region_by_id(region)?.peers.contains(&peer).then_some(());
         let done = self.poll(500, millis(10), is_there).await;
         assert!(done.is_some(), "{peer:?} is not added to {:?}", self.told(region));
     }

@@ -1,14 +1,7 @@
-//! A cluster under test, and how a test is run.
-//!
-//! A test's body is written once, against [`Cluster`], and run in two worlds:
-//!
-//! - *simulated time* by default: the seeds `SEED`, `SEED + 1`, ... of which there are `SEEDS`. A
-//!   failure says how the same run is had again.
-//! - *real*, with `BACKEND=real`: threads, RocksDB, and the time limits of the course.
+//! A cluster under test: stores that are started and stopped, time that passes, and a look at disks.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,15 +12,11 @@ use engine::{Cf, Engines};
 use proto::{RegionId, StoreId};
 use raftstore::{Config, state};
 use runtime::Rng;
-use runtime::clock::{Clock, ManualClock, SystemClock};
-use runtime::log::{Capture, Level};
 use runtime::units::Period;
 use sim::store::scheduler::Scripted;
 
-use crate::backend::{Backend, Disks, Ground, Medium};
+use crate::backend::{Backend, Disks, Ground};
 use crate::network::Network;
-use crate::real::{self, Real};
-use crate::simulated::Simulated;
 use crate::tasks::{Bell, Spawned, Tasks};
 
 /// The settings of the course's tests.
@@ -62,6 +51,35 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
+    /// A cluster on `ground` whose stores all run. The bell must ring for the backend, too.
+    pub(crate) fn start_all(
+        ground: Rc<Ground>,
+        backend: Box<dyn Backend>,
+        bell: Arc<Bell>,
+    ) -> Rc<Self> {
+        let rng = RefCell::new(ground.rng.fork("test"));
+        let cluster = Cluster { backend, ground, tasks: Tasks::default(), bell, rng };
+        for store in cluster.stores() {
+            cluster.start(store);
+        }
+        Rc::new(cluster)
+    }
+
+    /// Runs a test to its end, and whatever it has started beside it.
+    pub(crate) fn run(&self, test: impl Future<Output = ()>) {
+        self.tasks.run(test, |until| {
+            self.backend.pass(until);
+            assert!(self.now() < LIMIT, "the test takes longer than {LIMIT:?}");
+        });
+        let violations = self.scheduler().violations();
+        assert!(violations.is_empty(), "the scheduler was told contradictions: {violations:?}");
+    }
+
+    /// Ends what still runs beside the test, which otherwise would keep the cluster for ever.
+    pub(crate) fn abandon_tasks(&self) {
+        self.tasks.clear();
+    }
+
     /// The scheduler of all stores.
     pub(crate) fn scheduler(&self) -> &Scripted {
         &self.ground.scheduler
@@ -182,7 +200,8 @@ impl Cluster {
     /// cut, with its term.
     pub(crate) fn apply_states(&self, region: RegionId) -> Vec<(StoreId, u64, (u64, u64))> {
         let known = |disks: &Disks| {
-            let state = state::apply_state(&*disks.engines().kv, region).expect("the disk works")?;
+            let state =
+                state::apply_state(&*disks.engines().kv, region).expect("the disk works")?;
             let cut = state.truncated_state.unwrap_or_default();
             Some((disks.store, state.applied_index, (cut.index, cut.term)))
         };
@@ -198,117 +217,4 @@ impl Cluster {
             );
         }
     }
-}
-
-/// Runs a test with its settings in the world that the environment names.
-pub(crate) fn run(stores: u64, config: &Config, body: impl AsyncFn(Rc<Cluster>)) {
-    let number = |name, otherwise| match std::env::var(name) {
-        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} must be a number")),
-        Err(_) => otherwise,
-    };
-    if std::env::var("BACKEND").is_ok_and(|backend| backend == "real") {
-        return run_once(stores, config, &body, &World::Real);
-    }
-    let first = number("SEED", 1);
-    for seed in first..first + number("SEEDS", 1) {
-        run_once(stores, config, &body, &World::Simulated { seed });
-    }
-}
-
-/// Where a test runs.
-enum World {
-    Simulated { seed: u64 },
-    Real,
-}
-
-impl World {
-    /// How to have this run again.
-    fn replay(&self) -> String {
-        let thread = std::thread::current();
-        let test = thread.name().unwrap_or_default();
-        let lesson = test.split("::").next().unwrap_or_default();
-        match self {
-            World::Simulated { seed } => {
-                format!("again: make {lesson} ONLY={test} SEED={seed} SEEDS=1 REAL=0")
-            }
-            World::Real => format!("again, but not exactly: make {lesson} ONLY={test} SEEDS=0"),
-        }
-    }
-}
-
-/// Lines of the stores' logs that a failure shows.
-const LINES: usize = 40;
-
-fn run_once(stores: u64, config: &Config, body: &impl AsyncFn(Rc<Cluster>), world: &World) {
-    let clock = ManualClock::new();
-    let time: Arc<dyn Clock> = match world {
-        World::Simulated { .. } => Arc::new(clock.clone()),
-        World::Real => Arc::new(SystemClock),
-    };
-    let level = std::env::var("LOG_LEVEL").ok().and_then(|level| level.parse().ok());
-    let (log, capture) = Capture::open(level.unwrap_or(Level::Info), LINES, time);
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let bell = Arc::new(Bell::default());
-        let (seed, backend): (u64, Box<dyn Fn(Rc<Ground>) -> Box<dyn Backend>>) = match world {
-            World::Simulated { seed } => {
-                let bell = Arc::clone(&bell);
-                (*seed, Box::new(move |ground| {
-                    Box::new(Simulated::new(ground, Arc::clone(&bell), clock.clone()))
-                }))
-            }
-            World::Real => {
-                let bell = Arc::clone(&bell);
-                (0, Box::new(move |ground| Box::new(Real::new(ground, Arc::clone(&bell)))))
-            }
-        };
-        let rng = Rng::new(seed);
-        let (folder, open): (_, fn(&Path) -> Medium) = match world {
-            World::Simulated { .. } => (in_memory(), |_| Medium::memory()),
-            World::Real => (tempfile::Builder::new().prefix(PREFIX).tempdir(), real::open),
-        };
-        let folder = folder.expect("there is room for files");
-        let ground = Ground::found(stores, config.clone(), folder, (rng.fork("ground"), log), open);
-        let ground = Rc::new(ground);
-        let cluster = Rc::new(Cluster {
-            backend: backend(Rc::clone(&ground)),
-            ground,
-            tasks: Tasks::default(),
-            bell,
-            rng: RefCell::new(rng.fork("test")),
-        });
-        for store in cluster.stores() {
-            cluster.start(store);
-        }
-        let result = catch_unwind(AssertUnwindSafe(|| drive(&cluster, body)));
-        // Tasks hold the cluster, and would keep it for ever.
-        cluster.tasks.clear();
-        if let Err(panic) = result {
-            std::panic::resume_unwind(panic);
-        }
-    }));
-    if let Err(panic) = outcome {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
-        let lines: Vec<String> = capture.entries().iter().map(ToString::to_string).collect();
-        panic!("{text}\n\nthe last of the logs:\n{}\n\n{}\n", lines.join("\n"), world.replay());
-    }
-}
-
-fn drive(cluster: &Rc<Cluster>, body: &impl AsyncFn(Rc<Cluster>)) {
-    cluster.tasks.run(body(Rc::clone(cluster)), |until| {
-        cluster.backend.pass(until);
-        assert!(cluster.now() < LIMIT, "the test takes longer than {LIMIT:?}");
-    });
-    let violations = cluster.scheduler().violations();
-    assert!(violations.is_empty(), "the scheduler was told contradictions: {violations:?}");
-}
-
-/// How the folders of these tests are called.
-const PREFIX: &str = "test-raftstore";
-
-/// Files of the simulation live shortly, and never need a disk where there is another place.
-fn in_memory() -> std::io::Result<tempfile::TempDir> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(PREFIX);
-    builder.tempdir_in("/dev/shm").or_else(|_| builder.tempdir())
 }

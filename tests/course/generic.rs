@@ -12,8 +12,9 @@ use proto::metapb::Peer;
 use raftstore::Config;
 use runtime::units::Bytes;
 
-use crate::cluster::{Cluster, millis, run, settings};
+use crate::cluster::{Cluster, millis, settings};
 use crate::filter::Filter;
+use crate::world::run;
 
 /// What goes wrong, and for how many.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,7 +46,11 @@ pub(crate) fn generic(trouble: Trouble) {
         config.log_gc_count = count;
     }
     if trouble.split {
-        config = Config { region_size_max: Bytes::new(300), region_size_split: Bytes::new(200), ..config };
+        config = Config {
+            region_size_max: Bytes::new(300),
+            region_size_split: Bytes::new(200),
+            ..config
+        };
     }
     run(5, &config, async |cluster| {
         cluster.sleep(millis(1000)).await;

@@ -1,6 +1,6 @@
 //! The course's tests of clusters: lessons 2B, 2C and 3B. `docs/course.md` says which test is which.
 //!
-//! Every test is written once and runs in two worlds, see [`cluster`]: in simulated time, where a
+//! Every test is written once and runs in two worlds, see [`world`]: in simulated time, where a
 //! minute of trouble takes a moment and can be had again from its seed, and on real threads and disks.
 //! A test is a future; [`tasks`] runs several of them side by side in one thread.
 //!
@@ -22,3 +22,4 @@ mod real;
 mod simulated;
 mod tasks;
 mod unlabelled;
+mod world;

@@ -2,9 +2,10 @@
 
 use proto::StoreId;
 
-use crate::cluster::{run, settings};
+use crate::cluster::settings;
 use crate::filter::Filter;
 use crate::generic::{Trouble, generic};
+use crate::world::run;
 
 #[test]
 fn basic() {

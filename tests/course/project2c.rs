@@ -5,9 +5,10 @@ use engine::Cf;
 use proto::StoreId;
 use raftstore::Config;
 
-use crate::cluster::{millis, run, settings};
+use crate::cluster::{millis, settings};
 use crate::filter::Filter;
 use crate::generic::{Trouble, generic};
+use crate::world::run;
 
 const SNAPSHOT: Trouble = Trouble {
     clients: 5,

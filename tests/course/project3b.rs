@@ -8,9 +8,10 @@ use raftstore::{Command, Config, RegionError};
 use runtime::units::Bytes as Size;
 
 use crate::client::get;
-use crate::cluster::{millis, run, settings};
+use crate::cluster::{millis, settings};
 use crate::filter::Filter;
 use crate::generic::{Trouble, generic};
+use crate::world::run;
 
 /// The peer of a number on the store of the same number.
 fn own(number: u64) -> Peer {

@@ -100,7 +100,8 @@ impl Backend for Real {
     }
 
     fn start(&self, store: StoreId) {
-        let turn = *self.starts.borrow_mut().entry(store).and_modify(|turn| *turn += 1).or_default();
+        let turn =
+            *self.starts.borrow_mut().entry(store).and_modify(|turn| *turn += 1).or_default();
         let (setup, snapshots) = self.ground.setup(store, turn, Arc::new(SystemClock));
         let node = Node::start(setup, &self.alarm).expect("the store starts");
         self.ground.connect(node.router(), snapshots);

@@ -1,6 +1,7 @@
 //! The course's tests of the cluster that belong to no lesson.
 
-use crate::cluster::{run, settings};
+use crate::cluster::settings;
+use crate::world::run;
 
 #[test]
 
