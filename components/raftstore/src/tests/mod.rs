@@ -7,3 +7,4 @@ mod crash;
 mod machine;
 mod net;
 mod scheduler;
+mod stale;
