@@ -4,7 +4,17 @@
 //! [`Process`] is dropped, so that a test that fails leaves nothing behind.
 
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+
+/// A program of another package, which the whole workspace's build has put beside this test.
+pub fn program(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("a test knows where it is");
+    let built =
+        own.ancestors().nth(2).expect("tests lie in a folder beside the programs").join(name);
+    assert!(built.exists(), "{} is missing: build the whole workspace", built.display());
+    built
+}
 
 /// A running program.
 pub struct Process {

@@ -25,6 +25,11 @@ pub struct Config {
     pub addr: String,
     /// The directory for everything that must survive. It is created where it is missing.
     pub path: PathBuf,
+    /// Where other stores and clients reach this one, if that is not the address it listens on. Empty is
+    /// `addr`.
+    pub advertise_addr: String,
+    /// The address of the scheduler; several of them with commas.
+    pub scheduler: String,
     /// Whether the data is replicated. Without, one engine serves alone: no scheduler, no regions.
     pub raft: bool,
     /// For a node that serves alone: whether a write is on disk before it is answered. Without, a
@@ -34,6 +39,8 @@ pub struct Config {
     pub log: runtime::log::Config,
     /// How the disk is used.
     pub engine: engine::Config,
+    /// How regions are kept.
+    pub raftstore: raftstore::Config,
 }
 
 impl Default for Config {
@@ -41,10 +48,13 @@ impl Default for Config {
         Config {
             addr: "127.0.0.1:20160".to_owned(),
             path: PathBuf::from("data"),
+            advertise_addr: String::new(),
+            scheduler: "127.0.0.1:2379".to_owned(),
             raft: true,
             sync: true,
             log: runtime::log::Config::default(),
             engine: engine::Config::default(),
+            raftstore: raftstore::Config::default(),
         }
     }
 }
@@ -62,6 +72,11 @@ impl Config {
         if self.path.as_os_str().is_empty() {
             problems.push("path must name a directory".to_owned());
         }
+        if self.raft && self.scheduler.trim().is_empty() {
+            problems.push("scheduler must name an address, such as 127.0.0.1:2379".to_owned());
+        }
+        let regions = self.raftstore.validate();
+        problems.extend(regions.into_iter().map(|text| format!("raftstore.{text}")));
         problems.extend(self.engine.validate().into_iter().map(|text| format!("engine.{text}")));
         problems
     }
@@ -69,7 +84,8 @@ impl Config {
 
 /// A TinyKV node: serves a part of the key space over gRPC.
 ///
-/// Without arguments it serves on 127.0.0.1:20160 with its data in ./data. Long flags may be written
+/// Without arguments it serves on 127.0.0.1:20160 with its data in ./data, as a store of the cluster
+/// whose scheduler is at 127.0.0.1:2379. Long flags may be written
 /// with one dash, as the Go original does: -path=data.
 #[derive(Debug, Parser)]
 #[command(name = "tinykv-server", version)]
@@ -100,6 +116,10 @@ struct Flags {
     /// Keep the data in this directory [default: data].
     #[arg(long, value_name = "DIR", global = true)]
     path: Option<String>,
+
+    /// Reach the scheduler at this address, or at one of several [default: 127.0.0.1:2379].
+    #[arg(long, value_name = "HOST:PORT,...", global = true)]
+    scheduler: Option<String>,
 
     /// Show what is at least this important: debug, info, warn, error or fatal [default: info].
     /// The variable `LOG_LEVEL` says the same.
@@ -171,6 +191,7 @@ impl Flags {
         let named = [
             ("addr", "-addr", &self.addr),
             ("path", "-path", &self.path),
+            ("scheduler", "-scheduler", &self.scheduler),
             ("log.level", "-loglevel", &self.loglevel),
         ];
         for (name, flag, value) in named {

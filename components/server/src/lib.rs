@@ -5,8 +5,10 @@
 //! ```text
 //!   flags, file, variables -> config            one Config, and where each value came from
 //!                               |
-//!                             node              opens the engine, starts the parts, stops them
-//!                               |
+//!                             node              starts and stops: what is below, the port, signals
+//!                            /    \
+//!                       alone      member       one engine, or a store of a cluster: engines, regions,
+//!                            \    /             the scheduler, other stores
 //!        gRPC --> service (an arm per call) --> storage
 //!                    |
 //!                 respond                       the only file that builds errorpb, kvrpcpb errors
@@ -15,17 +17,16 @@
 //!
 //! # Start and stop
 //!
-//! A node starts from the inside out: directory, engine, storage, listener; it says "serving" when the
-//! port is open. It stops from the outside in, on an interrupt or a termination signal: no new calls,
+//! A node starts from the inside out: directory, engines, scheduler, regions, listener; it says "serving"
+//! when the port is open. It stops from the outside in, on an interrupt or a termination signal: no new calls,
 //! the running ones are answered, the engine is closed. A second signal ends the process at once, which
 //! loses nothing that was acknowledged.
-//!
-//! # What is left out
-//!
-//! So far a node serves alone (`--standalone`): a single engine, no regions, no scheduler. The calls
-//! between stores answer that they are not served.
 
+mod alone;
 pub mod config;
+mod member;
 pub mod node;
 pub mod respond;
+mod scheduler_port;
 pub mod service;
+pub mod transport;

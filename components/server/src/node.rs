@@ -2,22 +2,26 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use engine::{Engine, Layout, OpenMode, Recovery, Rocks};
 use runtime::shutdown::{Stop, Stopping, Trigger};
 use runtime::worker::{Alarm, Panicked, Thread, Worker};
 use slog::{Logger, info, warn};
-use storage::{GroupWriter, Kv, Limits, Standalone};
+use storage::{Kv, Limits, Replicated, Standalone, Storage};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
+use crate::alone;
 use crate::config::Config;
-use crate::service::Service;
+use crate::member::{Member, Place};
+use crate::scheduler_port::SchedulerPort;
+use crate::service::{Peers, Service};
 
 /// The largest message that is read: the largest value with its key and its envelope, and what the Go
 /// original accepts.
@@ -50,12 +54,19 @@ pub enum NodeError {
         /// What the system said.
         source: io::Error,
     },
-    /// What was asked for is not there yet.
+    /// The data is a store's of a cluster.
     #[error(
-        "this version serves alone only: start it with --standalone, or set raft = false in its \
-         configuration"
+        "{} belongs to a store of a cluster; start it without --standalone, or choose another \
+         directory with -path",
+        path.display()
     )]
-    NotReplicated,
+    BelongsToCluster {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The regions cannot be served.
+    #[error(transparent)]
+    Regions(#[from] raftstore::Error),
     /// The system refused a thread or a signal.
     #[error("the process cannot run: {0}")]
     System(#[from] io::Error),
@@ -73,53 +84,113 @@ pub enum NodeError {
     Transport(#[from] tonic::transport::Error),
 }
 
-/// How many writes may wait for the disk; more are refused as busy.
-const WRITES_WAITING_MAX: usize = 8192;
-
 /// Serves until the process is asked to stop.
 pub fn run(config: &Config, logger: &Logger) -> Result<(), NodeError> {
-    if config.raft {
-        return Err(NodeError::NotReplicated);
-    }
     let addr = config.addr.parse().expect("the settings were validated");
     let stop = Stop::new();
     listen_to_signals(stop.trigger(), logger.clone())?;
     let failure = Arc::new(Failure::new(stop.trigger()));
     end_with_a_panic(Arc::clone(&failure));
-    let (storage, writer) = open_storage(config, &failure)?;
-    let kv = Arc::new(Kv::new(Arc::new(storage), Limits::default()));
-    let service = Service::new(kv, Arc::clone(&failure));
     let runtime = async_runtime()?;
-    let served = runtime.block_on(serve(addr, service, &stop.stopping(), logger));
-    // From the outside in: once no task of the runtime is left, nobody uses the storage, its queue
-    // closes, and the writer ends when it has written what was accepted.
+    let stopping = stop.stopping();
+    // Before anything else, so that others can be told where; whoever connects waits until it is served.
+    let (listener, bound) = runtime.block_on(listen(addr))?;
+    let address = if config.advertise_addr.is_empty() {
+        bound.to_string()
+    } else {
+        config.advertise_addr.clone()
+    };
+    let outside = Outside { address, runtime: runtime.handle(), stopping: &stopping };
+    let Some(kept) = Kept::open(config, &failure, &outside, logger)? else { return Ok(()) };
+    let kv = Arc::new(Kv::new(kept.storage(), Limits::default()));
+    let service = Service::new(kv, Arc::clone(&failure), kept.peers());
+    let served = runtime.block_on(serve(listener, service, &kept, &stopping, logger));
+    // From the outside in: once no task of the runtime is left, nobody uses the storage, and what is
+    // behind it ends when it has written what was accepted.
     drop(runtime);
-    let written = writer.map_or(Ok(()), Worker::join);
+    let closed = kept.close();
     failure.outcome()?;
     served?;
-    written?;
+    closed?;
     info!(logger, "stopped");
     Ok(())
 }
 
-/// The storage of a node that serves alone, with the thread that syncs for it. Nothing stands behind
-/// its log, so the engine must not lose the end of it.
-fn open_storage(
-    config: &Config,
-    failure: &Arc<Failure>,
-) -> Result<(Standalone, Option<Worker>), NodeError> {
-    let path = config.path.join("kv");
-    let (mode, recovery) = (OpenMode::CreateIfMissing, Recovery::Strict);
-    let rocks = Rocks::open(&path, Layout::Kv, &config.engine, mode, recovery)?;
-    let engine: Arc<dyn Engine> = Arc::new(rocks);
-    if !config.sync {
-        return Ok((Standalone::unsynced(engine)?, None));
+/// What a node needs to know of its surroundings when it opens what it keeps.
+struct Outside<'a> {
+    /// Where others reach it.
+    address: String,
+    /// What its connections to others run on.
+    runtime: &'a Handle,
+    /// Whether it was asked to stop meanwhile.
+    stopping: &'a Stopping,
+}
+
+/// What keeps the data of a node: one engine, or regions.
+enum Kept {
+    Alone { storage: Arc<Standalone>, writer: Option<Worker> },
+    Member { storage: Arc<Replicated>, member: Box<Member> },
+}
+
+impl Kept {
+    /// Opens what the settings ask for. `None` if the node was asked to stop before that was done.
+    fn open(
+        config: &Config,
+        failure: &Arc<Failure>,
+        outside: &Outside<'_>,
+        logger: &Logger,
+    ) -> Result<Option<Kept>, NodeError> {
+        let alarmed = Arc::clone(failure);
+        let alarm = Alarm::new(move |panicked| alarmed.report(&panicked.to_string()));
+        if !config.raft {
+            let (storage, writer) = alone::open(config, &alarm)?;
+            return Ok(Some(Kept::Alone { storage: Arc::new(storage), writer }));
+        }
+        let is_over = || outside.stopping.is_asked();
+        let path = config.path.clone();
+        let Some(scheduler) = SchedulerPort::connect(&config.scheduler, path, logger, is_over)?
+        else {
+            return Ok(None);
+        };
+        let place = Place { address: &outside.address, scheduler, runtime: outside.runtime };
+        let (member, storage) = Member::open(config, &alarm, place, logger)?;
+        Ok(Some(Kept::Member { storage: Arc::new(storage), member: Box::new(member) }))
     }
-    let alarmed = Arc::clone(failure);
-    let alarm = Alarm::new(move |panicked| alarmed.report(&panicked.to_string()));
-    let runner = GroupWriter::new(Arc::clone(&engine));
-    let (tasks, writer) = Worker::spawn("write", WRITES_WAITING_MAX, &alarm, runner)?;
-    Ok((Standalone::synced(engine, tasks)?, Some(writer)))
+
+    fn storage(&self) -> Arc<dyn Storage> {
+        match self {
+            Kept::Alone { storage, .. } => Arc::clone(storage) as Arc<dyn Storage>,
+            Kept::Member { storage, .. } => Arc::clone(storage) as Arc<dyn Storage>,
+        }
+    }
+
+    fn peers(&self) -> Option<Peers> {
+        match self {
+            Kept::Alone { .. } => None,
+            Kept::Member { member, .. } => Some(member.peers()),
+        }
+    }
+
+    /// What is done before the port is closed.
+    async fn prepare_to_stop(&self) {
+        match self {
+            Kept::Alone { .. } => {}
+            Kept::Member { member, .. } => member.leave().await,
+        }
+    }
+
+    fn close(self) -> Result<(), NodeError> {
+        match self {
+            Kept::Alone { storage, writer } => {
+                drop(storage);
+                Ok(writer.map_or(Ok(()), Worker::join)?)
+            }
+            Kept::Member { storage, member } => {
+                drop(storage);
+                member.stop()
+            }
+        }
+    }
 }
 
 /// What ends a node from within: a disk that fails, a thread that panics. The first reason is kept.
@@ -208,21 +279,31 @@ fn end_with_a_panic(failure: Arc<Failure>) {
     }));
 }
 
+async fn listen(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), NodeError> {
+    let failed = |source| NodeError::Listen { addr, source };
+    let listener = TcpListener::bind(addr).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
 async fn serve(
-    addr: SocketAddr,
+    listener: TcpListener,
     service: Service,
+    kept: &Kept,
     stopping: &Stopping,
     logger: &Logger,
 ) -> Result<(), NodeError> {
-    let listen = |source| NodeError::Listen { addr, source };
-    let listener = TcpListener::bind(addr).await.map_err(listen)?;
-    let bound = listener.local_addr().map_err(listen)?;
+    let bound = listener.local_addr()?;
     if !bound.ip().is_loopback() {
         warn!(logger, "listening for other machines without encryption"; "addr" => %bound);
     }
     let server = transport().add_service(service.into_server());
     info!(logger, "serving"; "addr" => %bound);
-    let serving = server.serve_with_incoming_shutdown(incoming(listener), stopping.asked());
+    let shutdown = async {
+        stopping.asked().await;
+        kept.prepare_to_stop().await;
+    };
+    let serving = server.serve_with_incoming_shutdown(incoming(listener), shutdown);
     let mut serving = std::pin::pin!(serving);
     tokio::select! {
         outcome = &mut serving => return Ok(outcome?),

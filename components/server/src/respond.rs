@@ -11,6 +11,8 @@
 //! | the request makes no sense | the response's own error; `INVALID_ARGUMENT` where it has none | fails the statement |
 //! | the disk failed | gRPC status `INTERNAL` | drops what it knew of this store, asks others |
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use proto::kvrpcpb::{KeyError, LockInfo, WriteConflict};
 use proto::{coprocessor as wire, errorpb, kvrpcpb};
@@ -141,6 +143,26 @@ pub fn not_computed(error: &Error) -> Result<wire::Response, Status> {
 /// Why a thread of the server ended before its work did.
 pub fn not_finished(reason: &dyn std::error::Error) -> Status {
     Status::internal(reason.to_string())
+}
+
+/// Calls between stores make sense only where there are several.
+pub fn alone() -> Status {
+    Status::unimplemented("this node serves alone; it has no peers on other stores")
+}
+
+/// A stream between stores of different clusters, or one that does not say of which it is.
+pub fn foreign_cluster(own: u64) -> Status {
+    Status::failed_precondition(format!("this store belongs to cluster {own}"))
+}
+
+/// A snapshot that was not taken.
+pub fn snapshot_refused(why: &str) -> Status {
+    Status::aborted(format!("the snapshot was not taken: {why}"))
+}
+
+/// A snapshot of which nothing came for long.
+pub fn snapshot_silent(waited: Duration) -> Status {
+    Status::deadline_exceeded(format!("nothing came of the snapshot for {waited:?}"))
 }
 
 /// A locked key in its place among the rows of a scan.

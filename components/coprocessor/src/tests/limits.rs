@@ -159,7 +159,7 @@ fn ranges_outside_of_the_region_are_the_regions_to_refuse() {
     }
     for (start, end) in [(1, 3), (4, 6), (1, 6), (5, 7), (-9, 2)] {
         let refused = ask(start, end).unwrap_err();
-        assert!(refused.is_retryable(), "{start} to {end}: {refused}");
+        assert!(matches!(refused, storage::Error::Region(_)), "{start} to {end}: {refused}");
     }
 }
 

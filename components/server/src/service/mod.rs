@@ -4,6 +4,7 @@
 //! [`respond`](crate::respond).
 
 mod coprocessor;
+mod peers;
 mod raw;
 mod txn;
 
@@ -15,8 +16,10 @@ use proto::{coprocessor as wire, kvrpcpb, raft_serverpb};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::node::{Failure, MESSAGE_BYTES_MAX};
+use crate::respond::alone;
 
 use self::coprocessor::Computing;
+pub use self::peers::Peers;
 
 /// What every arm needs.
 #[derive(Clone)]
@@ -24,14 +27,16 @@ pub struct Service {
     kv: Arc<storage::Kv>,
     failure: Arc<Failure>,
     computing: Computing,
+    /// What takes in calls of other stores; a node that serves alone has none.
+    peers: Option<Peers>,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
 
 impl Service {
     /// Serves `kv`; a disk that fails is reported to `failure`.
-    pub fn new(kv: Arc<storage::Kv>, failure: Arc<Failure>) -> Self {
-        Service { kv, failure, computing: Computing::new() }
+    pub fn new(kv: Arc<storage::Kv>, failure: Arc<Failure>, peers: Option<Peers>) -> Self {
+        Service { kv, failure, computing: Computing::new(), peers }
     }
 
     /// As the transport wants it.
@@ -53,11 +58,6 @@ fn context(context: Option<Context>) -> Context {
     context.unwrap_or_default()
 }
 
-/// Calls between stores make sense only where there are several.
-fn alone<T>() -> Answer<T> {
-    Err(Status::unimplemented("this node serves alone; it has no peers on other stores"))
-}
-
 /// One arm: the call's name, its request and its response.
 macro_rules! arms {
     ($($name:ident($request:ident) -> $response:ident;)+) => {
@@ -74,16 +74,18 @@ macro_rules! arms {
 
             async fn raft(
                 &self,
-                _: Request<Streaming<raft_serverpb::RaftMessage>>,
+                request: Request<Streaming<raft_serverpb::RaftMessage>>,
             ) -> Answer<raft_serverpb::Done> {
-                alone()
+                let peers = self.peers.as_ref().ok_or_else(alone)?;
+                peers.raft(request).await.map(Response::new)
             }
 
             async fn snapshot(
                 &self,
-                _: Request<Streaming<raft_serverpb::SnapshotChunk>>,
+                request: Request<Streaming<raft_serverpb::SnapshotChunk>>,
             ) -> Answer<raft_serverpb::Done> {
-                alone()
+                let peers = self.peers.as_ref().ok_or_else(alone)?;
+                peers.snapshot(request).await.map(Response::new)
             }
 
             async fn coprocessor(

@@ -13,6 +13,7 @@ use proto::raft_serverpb::{Done, RaftMessage, RaftSnapshotData, SnapshotChunk};
 use raftstore::Router;
 use raftstore::snapshot::{Incoming, SnapKey, SnapManager};
 use tokio::sync::mpsc::{Receiver, channel};
+use tokio::sync::watch;
 use tonic::{Request, Status, Streaming};
 
 use crate::respond::{foreign_cluster, snapshot_refused, snapshot_silent};
@@ -33,6 +34,8 @@ pub struct Peers {
     pub router: Router,
     /// The files of its snapshots.
     pub snapshots: Arc<SnapManager>,
+    /// Turns true when the store stops, and with it all streams.
+    pub is_closing: watch::Receiver<bool>,
 }
 
 impl Peers {
@@ -50,10 +53,16 @@ impl Peers {
     ) -> Result<Done, Status> {
         self.check(&request)?;
         let mut messages = request.into_inner();
-        while let Some(message) = messages.message().await? {
+        let mut is_closing = self.is_closing.clone();
+        loop {
+            let message = tokio::select! {
+                message = messages.message() => message?,
+                // An error means that the store is gone already.
+                _ = is_closing.wait_for(|closing| *closing) => return Ok(Done {}),
+            };
+            let Some(message) = message else { return Ok(Done {}) };
             self.router.raft_message(Box::new(message));
         }
-        Ok(Done {})
     }
 
     /// Takes in one snapshot, and shows it to its region once all of it is on disk.

@@ -53,13 +53,8 @@ impl Connection {
     ) -> Self {
         let (queue, arrived) = channel(QUEUE_MESSAGES);
         let waiting_bytes = Arc::default();
-        let keeper = Keeper {
-            shared,
-            router,
-            store,
-            arrived,
-            waiting_bytes: Arc::clone(&waiting_bytes),
-        };
+        let keeper =
+            Keeper { shared, router, store, arrived, waiting_bytes: Arc::clone(&waiting_bytes) };
         let task = runtime.spawn(keeper.run()).abort_handle();
         Connection { queue, waiting_bytes, task }
     }
@@ -165,7 +160,7 @@ const WIRE_MESSAGES: usize = 256;
 /// A channel's end, as the body of a call.
 pub(super) struct Stream<T>(pub(super) Receiver<T>);
 
-impl<T> tokio_stream::Stream for Stream<T> {
+impl<T> tonic::codegen::tokio_stream::Stream for Stream<T> {
     type Item = T;
 
     fn poll_next(
