@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use engine::Engine;
@@ -15,8 +16,9 @@ use runtime::worker::{Alarm, Panicked, Tasks, Thread, Worker};
 use slog::{Logger, info, warn};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tonic::transport::Server;
+use tokio::task::JoinSet;
 use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Channel, Server};
 
 use crate::config::Config;
 use crate::core::Core;
@@ -25,8 +27,9 @@ use crate::failure::Failure;
 use crate::keeper::{self, Keeper};
 use crate::member::{Membership, Term};
 use crate::meta::worker::MetaRunner;
-use crate::meta::{Identity, Limits, Space};
+use crate::meta::{self, Identity, Limits, Space};
 use crate::metrics::Meters;
+use crate::outside::{self, Candidate, Outside, OutsideRecords};
 use crate::records::{EngineRecords, Records};
 use crate::rounds::{Nothing, Rounds};
 use crate::service::etcd::{Backend, Etcd};
@@ -54,6 +57,9 @@ const SPACE_QUEUE: usize = 8192;
 const KEEPER_TICK: Duration = Duration::from_millis(50);
 const SPACE_TICK: Duration = Duration::from_millis(100);
 const ROUNDS_TICK: Duration = Duration::from_millis(10);
+
+/// How long the etcd behind us may take for one call of ours.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a scheduler cannot serve.
 #[derive(Debug, thiserror::Error)]
@@ -158,11 +164,80 @@ pub struct Running {
     pub state: Arc<State>,
     /// What must be written goes here.
     pub keeper: Tasks<keeper::Task>,
+    parts: Parts,
+}
+
+/// What has started and not begun to serve.
+struct Parts {
     listener: TcpListener,
     pages: Option<(TcpListener, Pages)>,
     etcd: Etcd,
+    candidate: Option<Candidate>,
     rounds: Tasks<Nothing>,
     workers: Vec<Worker>,
+}
+
+/// On what a scheduler stands: a space of its own, or a real etcd.
+struct Footing {
+    cluster_id: u64,
+    records: Arc<dyn Records>,
+    memory: Option<EngineRecords>,
+    outside: Option<Behind>,
+}
+
+/// A real etcd behind us.
+struct Behind {
+    /// For our own calls, which have no patience.
+    etcd: Outside,
+    /// For clients' calls and streams, which bring their own.
+    clients: Channel,
+    guard: Arc<AtomicI64>,
+}
+
+impl Footing {
+    async fn find(config: &Config, base: &Base, rng: &mut Rng) -> Result<Self, NodeError> {
+        let memory = EngineRecords::new(Arc::clone(&base.engine));
+        let endpoints = &config.etcd_endpoints;
+        let chosen = if config.cluster_id == 0 { rng.next_u64() >> 1 } else { config.cluster_id };
+        if endpoints.is_empty() {
+            let cluster_id = own(&memory, chosen.max(1), HERE, config.cluster_id == 0)?;
+            let records = Arc::new(memory.clone());
+            return Ok(Footing { cluster_id, records, memory: Some(memory), outside: None });
+        }
+        let ours = outside::connect(endpoints, Some(PATIENCE)).map_err(NodeError::Outside)?;
+        let clients = outside::connect(endpoints, None).map_err(NodeError::Outside)?;
+        let opened = Outside::open(ours, chosen.max(1), &base.logger).await;
+        let (etcd, cluster_id) = opened.map_err(NodeError::Outside)?;
+        if config.cluster_id != 0 && config.cluster_id != cluster_id {
+            let found = format!("cluster {cluster_id}");
+            return Err(NodeError::Foreign { found, wanted: format!("cluster {chosen}") });
+        }
+        own(&memory, cluster_id, OUTSIDE, false)?;
+        let records = OutsideRecords::new(etcd.clone(), tokio::runtime::Handle::current());
+        let guard = records.guard();
+        let outside = Some(Behind { etcd, clients, guard });
+        Ok(Footing { cluster_id, records: Arc::new(records), memory: None, outside })
+    }
+}
+
+/// The thread with a key space of our own.
+fn own_space(
+    config: &Config,
+    base: &Base,
+    state: &State,
+    alarm: &Alarm,
+    rng: Rng,
+) -> Result<(Tasks<meta::worker::Task>, Worker), NodeError> {
+    let limits = Limits {
+        bytes: config.meta.quota.as_usize(),
+        revisions: i64::from(config.meta.history),
+        ..Limits::default()
+    };
+    let identity = Identity { cluster: state.cluster_id, member: state.membership.me().member_id };
+    let space = Space::open(base.engine.as_ref(), identity, limits, base.clock.now())?;
+    let (engine, clock) = (Arc::clone(&base.engine), Arc::clone(&base.clock));
+    let runner = MetaRunner::new(space, engine, clock, rng, Arc::clone(&base.failure));
+    Ok(Worker::spawn_ticking("space", SPACE_QUEUE, SPACE_TICK, alarm, runner)?)
 }
 
 async fn listen(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), NodeError> {
@@ -184,55 +259,56 @@ impl Running {
             None => None,
         };
         let mut rng = seed(base.clock.as_ref());
-        let memory = EngineRecords::new(Arc::clone(&base.engine));
-        let cluster_id = own(config, &memory, &mut rng)?;
-        let me = myself(config, addr, cluster_id);
-        let identity = Identity { cluster: cluster_id, member: me.member_id };
+        let footing = Footing::find(config, &base, &mut rng).await?;
         let metrics = Metrics::new("tinyscheduler");
         let now = base.clock.now();
         let core = Core::new(config.schedule.clone(), rng.fork("core"), now);
         let tso = Tso::new(config.tso_save_interval.get());
-        let (clock, membership) = (Arc::clone(&base.clock), Membership::new(me));
-        let meters = Meters::new(&metrics);
+        let membership = Membership::new(myself(config, addr, footing.cluster_id));
+        let (clock, meters) = (Arc::clone(&base.clock), Meters::new(&metrics));
+        let cluster_id = footing.cluster_id;
         let state = Arc::new(State::new(cluster_id, clock, membership, (core, tso), meters));
 
         let failure = Arc::clone(&base.failure);
         let alarm = Alarm::new(move |panicked| failure.report(&panicked.to_string()));
-        let records: Arc<dyn Records> = Arc::new(memory.clone());
         let mut keeper = Keeper::new(
             Arc::clone(&state),
-            (records, Some(memory)),
+            (footing.records, footing.memory),
             Arc::clone(&base.failure),
             config.replication.max_replicas,
             base.logger.clone(),
         );
-        keeper.lead()?;
-        state.membership.lead(Term::Endless);
-        let limits = Limits {
-            bytes: config.meta.quota.as_usize(),
-            revisions: i64::from(config.meta.history),
-            ..Limits::default()
+        let mut workers = Vec::new();
+        let backend = match &footing.outside {
+            Some(outside) => Backend::Outside(outside.clients.clone()),
+            None => {
+                keeper.lead()?;
+                state.membership.lead(Term::Endless);
+                let (space, worker) = own_space(config, &base, &state, &alarm, rng.fork("leases"))?;
+                workers.push(worker);
+                Backend::Own(space)
+            }
         };
-        let space = Space::open(base.engine.as_ref(), identity, limits, now)?;
-        let runner =
-            MetaRunner::new(space, base.engine, base.clock, rng.fork("leases"), base.failure);
-        let (space, space_worker) =
-            Worker::spawn_ticking("space", SPACE_QUEUE, SPACE_TICK, &alarm, runner)?;
-        let (keeper, keeper_worker) =
+        let (keeper, worker) =
             Worker::spawn_ticking("keeper", KEEPER_QUEUE, KEEPER_TICK, &alarm, keeper)?;
-        let (rounds, rounds_worker) = Worker::spawn_ticking(
-            "rounds",
-            1,
-            ROUNDS_TICK,
-            &alarm,
-            Rounds::new(Arc::clone(&state)),
-        )?;
-        let etcd = Etcd::new(Arc::clone(&state), Backend::Own(space));
-        let workers = vec![rounds_worker, keeper_worker, space_worker];
+        workers.insert(0, worker);
+        let rounds = Rounds::new(Arc::clone(&state));
+        let (rounds, worker) = Worker::spawn_ticking("rounds", 1, ROUNDS_TICK, &alarm, rounds)?;
+        workers.insert(0, worker);
+        let candidate = footing.outside.map(|outside| Candidate {
+            outside: outside.etcd,
+            state: Arc::clone(&state),
+            keeper: keeper.clone(),
+            guard: outside.guard,
+            ttl: config.lease.get(),
+            logger: base.logger.clone(),
+        });
+        let etcd = Etcd::new(Arc::clone(&state), backend);
         let status_addr = status.as_ref().map(|(_, addr)| *addr);
         let pages =
             status.map(|(listener, _)| (listener, Pages { state: Arc::clone(&state), metrics }));
-        Ok(Running { addr, status_addr, state, keeper, listener, pages, etcd, rounds, workers })
+        let parts = Parts { listener, pages, etcd, candidate, rounds, workers };
+        Ok(Running { addr, status_addr, state, keeper, parts })
     }
 
     /// Serves until it is asked to stop. Answers how that went, and the threads that end once nobody
@@ -242,9 +318,15 @@ impl Running {
         stopping: &Stopping,
         logger: &Logger,
     ) -> (Result<(), NodeError>, Vec<Worker>) {
-        let Running { state, keeper, listener, pages, etcd, rounds, workers, .. } = self;
+        let Running { state, keeper, parts, .. } = self;
+        let Parts { listener, pages, etcd, candidate, rounds, workers } = parts;
+        // They end with this one, however it ends.
+        let (mut elections, mut background) = (JoinSet::new(), JoinSet::new());
+        if let Some(candidate) = candidate {
+            elections.spawn(candidate.run(stopping.clone()));
+        }
         if let Some((listener, pages)) = pages {
-            tokio::spawn(http::serve(listener, pages));
+            background.spawn(http::serve(listener, pages));
         }
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_service_status("", tonic_health::ServingStatus::Serving).await;
@@ -273,6 +355,8 @@ impl Running {
             }
         };
         drop(rounds);
+        // A leader steps down, so that a successor need not wait for its lease to end.
+        let _ = tokio::time::timeout(DRAIN_MAX, elections.join_next()).await;
         (served, workers)
     }
 }
@@ -293,29 +377,21 @@ fn seed(clock: &dyn Clock) -> Rng {
 
 /// Where the metadata lies, as a directory remembers it.
 const HERE: &str = "itself";
+const OUTSIDE: &str = "a real etcd";
 
-/// The cluster that this directory belongs to; an empty one belongs to a new cluster from now on.
-fn own(config: &Config, memory: &EngineRecords, rng: &mut Rng) -> Result<u64, NodeError> {
+/// The cluster that this directory belongs to. An empty one belongs to `wanted` from now on; one that
+/// belongs to another is refused, unless any will do.
+fn own(memory: &EngineRecords, wanted: u64, place: &str, any: bool) -> Result<u64, NodeError> {
     let name = |id: u64, place: &str| format!("cluster {id}, whose metadata lies in {place}");
-    match memory.owner()? {
-        Some((id, place)) => {
-            let is_wanted = config.cluster_id == 0 || config.cluster_id == id;
-            if !is_wanted || place != HERE {
-                let wanted = if is_wanted { id } else { config.cluster_id };
-                return Err(NodeError::Foreign {
-                    found: name(id, &place),
-                    wanted: name(wanted, HERE),
-                });
-            }
-            Ok(id)
-        }
-        None => {
-            let chosen =
-                if config.cluster_id == 0 { rng.next_u64() >> 1 } else { config.cluster_id };
-            memory.own(chosen.max(1), HERE)?;
-            Ok(chosen.max(1))
-        }
+    let Some((id, found)) = memory.owner()? else {
+        memory.own(wanted, place)?;
+        return Ok(wanted);
+    };
+    if found == place && (any || id == wanted) {
+        return Ok(id);
     }
+    let wanted = name(if any { id } else { wanted }, place);
+    Err(NodeError::Foreign { found: name(id, &found), wanted })
 }
 
 /// This scheduler, as others see it.

@@ -1,5 +1,6 @@
 //! Suites that are larger than a table.
 
+mod course;
 mod fixture;
 mod operators;
 mod project3c;

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use proto::metapb::{Peer, Region, RegionEpoch};
+use proto::metapb::{self, Peer, Region, RegionEpoch};
 use runtime::Rng;
 use runtime::clock::Instant;
 
 use crate::cluster::Cluster;
 use crate::cluster::region::RegionInfo;
 use crate::cluster::regions::{Holds, Regions};
+use crate::cluster::stores::Stores;
 
 fn region(id: u64, start: &str, end: &str) -> RegionInfo {
     let (start, end) = (start.to_owned().into_bytes(), end.to_owned().into_bytes());
@@ -177,6 +178,21 @@ fn a_region_answers_about_its_peers() {
     assert!(region.is_pending(1) && !region.is_pending(3) && !region.is_healthy());
     assert_eq!(region.stores().collect::<Vec<_>>(), [0, 1, 2]);
     assert_eq!(region.follower_stores(), [1, 2]);
+}
+
+#[test]
+fn a_store_is_blocked_once_and_given_back() {
+    let mut stores = Stores::default();
+    for id in 1..=10 {
+        assert!(stores.get(id).is_none() && stores.block(id).is_err());
+        let store = metapb::Store { id, ..metapb::Store::default() };
+        stores.put(store.clone(), Instant::default());
+        assert_eq!(stores.get(id).map(|known| &known.meta), Some(&store));
+        assert_eq!(stores.len() as u64, id);
+        assert!(stores.block(id).is_ok() && stores.get(id).unwrap().is_blocked);
+        assert!(stores.block(id).is_err());
+        assert!(stores.unblock(id).is_ok() && !stores.get(id).unwrap().is_blocked);
+    }
 }
 
 /// Random reports, and beside them the plainest model there is: a list.

@@ -28,6 +28,7 @@ pub(crate) type Client = SchedulerClient<Channel>;
 pub(crate) struct Fixture {
     pub(crate) channel: Channel,
     pub(crate) client: Client,
+    pub(crate) url: String,
     pub(crate) cluster_id: u64,
     pub(crate) status_addr: Option<std::net::SocketAddr>,
     pub(crate) engine: Arc<Faulty>,
@@ -72,13 +73,15 @@ impl Fixture {
         let (addr, status_addr) = (running.addr, running.status_addr);
         let stopping = stop.stopping();
         let serving = tokio::spawn(async move { running.until(&stopping, &logger).await });
-        let channel = channel(&format!("http://{addr}")).await;
+        let url = format!("http://{addr}");
+        let channel = channel(&url).await;
         let mut client = SchedulerClient::new(channel.clone());
         let members = client.get_members(GetMembersRequest::default()).await.unwrap().into_inner();
         let cluster_id = members.header.unwrap().cluster_id;
         let fixture = Fixture {
             channel,
             client,
+            url,
             cluster_id,
             status_addr,
             engine,
@@ -109,6 +112,14 @@ impl Fixture {
         })
         .await
         .unwrap();
+    }
+
+    /// Ends it in the middle of what it does, without a word to anybody.
+    pub(crate) fn vanish(self) {
+        let Fixture { serving, stop, .. } = self;
+        serving.abort();
+        // Dropped, it would ask everything to stop in good order.
+        std::mem::forget(stop);
     }
 
     pub(crate) fn header(&self) -> Option<RequestHeader> {
