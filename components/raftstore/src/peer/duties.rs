@@ -26,7 +26,8 @@ enum Duty {
 #[derive(Debug)]
 pub(crate) struct PeerDuties {
     due: Duties<Duty>,
-    /// Ticks without a leader.
+    /// Ticks since the leader was heard of, which is not the same as having no leader: a peer that may not
+    /// campaign, because it is no member as far as it knows, believes in its last leader for ever.
     leaderless: u64,
     /// About how many bytes the log holds.
     log_bytes: u64,
@@ -62,6 +63,11 @@ impl PeerDuties {
     /// Entries were put into the log.
     pub(crate) fn appended(&mut self, entries: &[Entry]) {
         self.log_bytes += entries.iter().map(|entry| entry.data.len() as u64).sum::<u64>();
+    }
+
+    /// The leader has said something.
+    pub(crate) fn heard_leader(&mut self) {
+        self.leaderless = 0;
     }
 
     /// The log was cut: entries are taken to be of one size.
@@ -121,8 +127,7 @@ impl Peer {
 
     /// A peer that hears from no leader for long may have been removed without hearing of it.
     fn look_for_leader(&mut self, context: &Context, out: &mut Outgoing) {
-        // A peer that takes no messages believes in its last leader for ever.
-        if self.node.raft().leader().is_some() && !self.stage.is_broken() {
+        if self.is_leader() {
             self.duties.leaderless = 0;
             return;
         }

@@ -163,7 +163,12 @@ impl Peer {
             runtime::mark!("a raft message that makes no sense");
             return Ok(());
         };
-        match self.node.step(message) {
+        let from = message.from;
+        let outcome = self.node.step(message);
+        if self.node.raft().leader() == Some(from) {
+            self.duties.heard_leader();
+        }
+        match outcome {
             // The disk is ours; everything else is somebody else's mistake, or bad luck.
             Err(raft::Error::Storage(error @ raft::StorageError::Failed(_))) => {
                 Err(at(self.region_id())(raft::Error::Storage(error)))

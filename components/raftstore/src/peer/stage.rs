@@ -44,11 +44,6 @@ impl Stage {
         matches!(self, Stage::Active)
     }
 
-    /// Whether its snapshot was damaged, so that it can only be removed.
-    pub(crate) fn is_broken(&self) -> bool {
-        matches!(self, Stage::Broken)
-    }
-
     /// Whether the peer may be destroyed now. One that is installing a snapshot first finishes.
     pub(crate) fn may_be_destroyed(&self) -> bool {
         match self {
