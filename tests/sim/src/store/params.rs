@@ -94,7 +94,7 @@ fn settings(rng: &mut Rng) -> Settings {
     let slow = [tick / 50, tick / 10, tick / 2, 2 * tick];
     Settings {
         snapshots: limits,
-        queues: (size(pick(rng, &[1, 4, 256])), size(pick(rng, &[1, 4, 4096]))),
+        queues: (size(pick(rng, &[1, 4, 256])), size(pick(rng, &[16, 64, 4096]))),
         skew: pick(rng, &[0, 0, 10, 25]),
         latency: micros(10..pick(rng, &[tick / 20, tick / 5, half, tick, 3 * tick])),
         is_reordering: rng.chance(1, 2),

@@ -155,6 +155,9 @@ impl Simulation {
 
     /// The records of a store, and the data of one of its regions.
     fn look_at_disk(&mut self, store: u64) -> Verdict {
+        if self.world.has_failed_disk(store) {
+            return Ok(());
+        }
         let kv = self.world.engines(store).kv;
         let (buried, installed) = self.checks.records.look(store, &*kv)?;
         self.world.counts.buried += buried;
@@ -169,8 +172,10 @@ impl Simulation {
     /// What concerns all stores together.
     fn look_at_all(&mut self) -> Verdict {
         let newest = self.newest()?;
-        cover::check(&newest)?;
-        self.world.counts.splits = newest.len() as u64 - 1;
+        if !self.stores().into_iter().any(|store| self.world.has_failed_disk(store)) {
+            cover::check(&newest)?;
+        }
+        self.world.counts.splits = (newest.len() as u64).saturating_sub(1);
         let violations = self.world.scheduler().violations();
         STORES.require(violations.is_empty(), || violations.join("; "))?;
         let changes = newest.values().map(|region| region.epoch().conf_ver - 1).max();
@@ -182,6 +187,9 @@ impl Simulation {
     pub(super) fn newest(&self) -> Verdict<std::collections::BTreeMap<u64, proto::metapb::Region>> {
         let mut all = Vec::new();
         for store in self.stores() {
+            if self.world.has_failed_disk(store) {
+                continue;
+            }
             let kv = self.world.engines(store).kv;
             let living = records::living(&*kv).map_err(|error| STORES.violated(error.to_string()));
             all.extend(living?);

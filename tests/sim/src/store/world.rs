@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use engine::Engines;
+use engine::{Engine as _, Engines};
 use proto::metapb::{Peer, Region, Store};
 use proto::{RegionId, StoreId};
 use raftstore::worker::raft::RaftWorker;
@@ -287,6 +287,11 @@ impl World {
     /// Whether a disk of the store was told to fail.
     pub fn is_doomed(&self, store: u64) -> bool {
         self.machines[&store].is_doomed
+    }
+
+    /// Whether a disk of the store has failed, and the store is about to notice.
+    pub fn has_failed_disk(&self, store: u64) -> bool {
+        self.is_doomed(store) && self.machines[&store].kv.snapshot().is_err()
     }
 
     /// From now on a kind of worker is so many times slower: 0 is for turns of the raft thread, 1 for

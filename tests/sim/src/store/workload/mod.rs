@@ -137,6 +137,9 @@ impl Workload {
 
     /// An operation that has waited for longest, to tell of it.
     pub(crate) fn oldest(&self) -> Option<String> {
+        if let Some(id) = self.computed.keys().next() {
+            return Some(format!("append {id} is to be written back"));
+        }
         let (_, first) = self.under_way.first_key_value()?;
         let UnderWay { store, since, command, header, .. } = first;
         Some(format!("since {since:?} at store {store}: {command:?} for {header:?}"))
