@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::{Engine as _, Engines, Faults, Faulty, Layout as DiskLayout};
-use proto::StoreId;
+use proto::metapb::{Peer, Region};
+use proto::{RegionId, StoreId};
 use runtime::Rng;
 use runtime::clock::{Clock, ManualClock};
 use runtime::worker::Inline;
@@ -15,8 +16,11 @@ use super::net::Net;
 use super::scheduler::TestScheduler;
 use crate::config::Config;
 use crate::node::{Layout, Setup};
+use crate::peer::Peer as PeerOf;
+use crate::peer::stage::Stage;
 use crate::router::Router;
 use crate::snapshot::{Limits, SnapManager};
+use crate::storage::PeerStorage;
 use crate::worker::apply::ApplyWorker;
 use crate::worker::raft::{RaftWorker, Workers};
 use crate::worker::region::RegionWorker;
@@ -152,6 +156,15 @@ impl Machine {
     /// Whether one of its disks has failed.
     pub(crate) fn has_failed(&self) -> bool {
         self.kv.has_failed() || self.raft_disk.has_failed()
+    }
+
+    /// Makes a peer of which only the id is known, as a message does where there is room for it.
+    pub(crate) fn make_uninitialized(&mut self, region: RegionId, own: Peer) {
+        let process = self.process.as_mut().expect("the store runs");
+        let known = Region { id: region.get(), ..Region::default() };
+        let storage = PeerStorage::load(process.raft.context.engines.clone(), known).unwrap();
+        let peer = PeerOf::new(&process.raft.context, own, storage, Stage::Uninitialized, false);
+        process.raft.insert(peer.unwrap());
     }
 
     /// Lets each part do what there is to do for it; false if there was nothing.

@@ -7,4 +7,5 @@ mod crash;
 mod machine;
 mod net;
 mod scheduler;
+mod snapshots;
 mod stale;

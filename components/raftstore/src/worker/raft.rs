@@ -51,17 +51,17 @@ enum StoreDuty {
 
 /// The owner of all peers of a store.
 pub struct RaftWorker {
-    pub(super) context: Context,
-    pub(super) peers: BTreeMap<RegionId, Peer>,
+    pub(crate) context: Context,
+    pub(crate) peers: BTreeMap<RegionId, Peer>,
     pub(super) index: RegionIndex,
     pub(super) calls: super::store::Calls,
     pub(super) inbox: Queue<Inbound>,
     pub(super) completions: Queue<Completion>,
     pub(super) workers: Workers,
     /// Peers that something has happened to in this turn.
-    pub(super) dirty: BTreeSet<RegionId>,
+    pub(crate) dirty: BTreeSet<RegionId>,
     /// Files of snapshots that are being checked or installed, so that nobody deletes them.
-    pub(super) holds: BTreeMap<RegionId, (SnapKey, Hold)>,
+    pub(crate) holds: BTreeMap<RegionId, (SnapKey, Hold)>,
     /// Regions whose snapshot Raft was shown in this turn, and may not have taken.
     pub(super) shown: Vec<RegionId>,
     pub(super) out: Outgoing,
@@ -108,7 +108,7 @@ impl RaftWorker {
     }
 
     /// Adds a peer, and shows it to the router.
-    pub(super) fn insert(&mut self, mut peer: Peer) {
+    pub(crate) fn insert(&mut self, mut peer: Peer) {
         let id = peer.region_id();
         peer.publish(&self.context);
         self.dirty.insert(id);
