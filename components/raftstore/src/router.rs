@@ -131,6 +131,11 @@ impl Router {
 
     /// Reads under a lease, if there is one.
     pub fn read(&self, header: &Header) -> LocalRead {
+        self.read_between(header, || ())
+    }
+
+    /// The same, with whatever else happens between the two looks.
+    pub(crate) fn read_between(&self, header: &Header, meanwhile: impl FnOnce()) -> LocalRead {
         if let Err(error) = self.check_store(header) {
             return LocalRead::Answered(Err(error));
         }
@@ -144,6 +149,7 @@ impl Router {
         }
         // A failed disk is found out by whoever owns it; a reader only learns that it must ask.
         let Ok(snapshot) = self.0.kv.snapshot() else { return LocalRead::Ask };
+        meanwhile();
         let after = slot.read().expect(UNPOISONED).clone();
         let is_unchanged =
             after.term == before.term && after.region.epoch() == before.region.epoch();

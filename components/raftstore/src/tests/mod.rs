@@ -2,10 +2,14 @@
 //! without a clock that moves by itself.
 
 mod apply;
+mod bootstrap;
+mod checks;
 mod cluster;
 mod crash;
+mod leases;
 mod machine;
 mod net;
+mod replies;
 mod scheduler;
 mod snapshots;
 mod stale;
