@@ -65,17 +65,20 @@ fn index(
         (_, None) | (None, _) => None,
     };
     let mut ranges = ranges.keys_only(true);
-    while let Some((key, _)) = ranges.next_pair()? {
+    let mut collect = |key: &[u8]| -> Result<()> {
         let values = key.get(RECORD_KEY_LEN..).ok_or(Error::SHORT)?;
         let mut rest = values;
         for _ in 0..request.num_columns {
             Datum::cut(&mut rest)?;
         }
         let values = &values[..values.len() - rest.len()];
-        histogram.push(values, memory)?;
         if let Some(sketch) = &mut sketch {
             sketch.insert(values);
         }
+        histogram.push(values, memory)
+    };
+    while let Some(collected) = ranges.next(|key, _| collect(key))? {
+        collected?;
     }
     let (hist, cms) = (Some(histogram.into_message()), sketch.map(CountSketch::into_message));
     Ok(AnalyzeIndexResp { hist, cms })

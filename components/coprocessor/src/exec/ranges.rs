@@ -13,7 +13,7 @@
 
 use bytes::Bytes;
 use proto::coprocessor::KeyRange;
-use storage::mvcc::{Direction, MvccReader, Row, Scanner, Step, TS_MAX};
+use storage::mvcc::{Direction, Glance, MvccReader, Scanner, TS_MAX};
 use storage::{KeyError, Locked, Reader};
 
 use crate::error::{Error, Interrupt, Result, decimal_list};
@@ -112,30 +112,30 @@ impl<'a> Ranges<'a> {
         self
     }
 
-    /// The next key and its value.
-    pub(crate) fn next_pair(&mut self) -> Result<Option<(Bytes, Bytes)>> {
+    /// Shows the next key and its value where they lie; at the end there is nothing to see.
+    pub(crate) fn next<T>(&mut self, look_at: impl FnOnce(&[u8], &[u8]) -> T) -> Result<Option<T>> {
         loop {
             self.look()?;
             if let Some(scanner) = &mut self.scanner {
-                match scanner.step()? {
-                    Step::Row(Row::Value { key, value }) => return Ok(Some((key, value))),
-                    Step::Row(Row::Locked(locked)) => {
+                match scanner.glance()? {
+                    Glance::Row { key, value } => return Ok(Some(look_at(key, value))),
+                    Glance::Locked(locked) => {
                         let key = locked.key.clone();
                         self.refuse(locked)?;
                         if let Some(value) = self.lookup.value(&key, self.view.version)? {
-                            return Ok(Some((key, value)));
+                            return Ok(Some(look_at(&key, &value)));
                         }
                     }
                     // Nothing was found for so long that it is time to look.
-                    Step::Pause => self.since_look = 0,
-                    Step::End => self.scanner = None,
+                    Glance::Pause => self.since_look = 0,
+                    Glance::End => self.scanner = None,
                 }
                 continue;
             }
             let Some(range) = self.rest.pop() else { return Ok(None) };
             if self.is_looked_up(range) {
                 if let Some(value) = self.look_up(&range.start)? {
-                    return Ok(Some((range.start.clone(), value)));
+                    return Ok(Some(look_at(&range.start, &value)));
                 }
                 continue;
             }

@@ -54,18 +54,16 @@ impl<'a> Source<'a> {
         self.batch.clear();
         let mut bytes = 0;
         while self.batch.rows < rows_max && bytes < BATCH_BYTES {
-            let (key, value) = match self.ranges.next_pair() {
-                Ok(Some(pair)) => pair,
-                Ok(None) => return Ok(Filled::End),
-                Err(error @ Error::Interrupted(_)) => return Err(error),
-                Err(error) => return Ok(Filled::Failed(error)),
-            };
-            match self.decoder.push(&key, &value, &mut self.batch) {
-                Ok(size) => bytes += size,
-                Err(error) => {
+            let (decoder, batch) = (&mut self.decoder, &mut self.batch);
+            match self.ranges.next(|key, value| decoder.push(key, value, batch)) {
+                Ok(Some(Ok(size))) => bytes += size,
+                Ok(Some(Err(error))) => {
                     self.batch.truncate();
                     return Ok(Filled::Failed(error));
                 }
+                Ok(None) => return Ok(Filled::End),
+                Err(error @ Error::Interrupted(_)) => return Err(error),
+                Err(error) => return Ok(Filled::Failed(error)),
             }
         }
         Ok(Filled::More)

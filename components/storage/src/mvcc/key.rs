@@ -47,6 +47,11 @@ pub fn decode_user_key(key: &[u8]) -> Result<Vec<u8>> {
     Ok(user_key)
 }
 
+/// The same, appended to a buffer that many keys share.
+pub(crate) fn decode_user_key_into(key: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    bytes::decode_into(&mut &*key, out).map_err(|error| malformed(&error))
+}
+
 /// Cuts the timestamp off: the encoded user key, which is not looked into, and the timestamp.
 pub fn split_key(key: &[u8]) -> Result<(&[u8], u64)> {
     match key.split_last_chunk() {

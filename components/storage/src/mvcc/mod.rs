@@ -60,6 +60,6 @@ pub mod write;
 pub use key::{TS_MAX, decode_user_key, encode_key, encode_user_key, split_key};
 pub use lock::{LOGICAL_BITS, Lock, physical_ms};
 pub use reader::MvccReader;
-pub use scanner::{Direction, Row, Scanner, Step};
+pub use scanner::{Direction, Glance, Row, Scanner, Step};
 pub use txn::MvccTxn;
 pub use write::{Write, WriteKind};

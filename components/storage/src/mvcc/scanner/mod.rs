@@ -29,20 +29,18 @@
 
 mod pace;
 mod values;
+mod window;
 mod writes;
 
-use std::cmp::Ordering;
-use std::collections::VecDeque;
-
 use bytes::Bytes;
-use engine::{Cf, Cursor, KeyRange};
+use engine::{Cf, KeyRange};
 
 use super::key::{decode_user_key, encode_user_key};
-use super::lock::Lock;
 use crate::error::{Locked, Result};
 use crate::storage::Reader;
 
 use values::{Values, Wanted};
+use window::{Next, Place, Rows, Window};
 use writes::Writes;
 
 /// How many rows a window has at first, when nobody says how many are wanted; each is twice the last.
@@ -106,6 +104,33 @@ pub enum Step {
     End,
 }
 
+/// How a scan went on, for those who look at a row and do not keep it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Glance<'w> {
+    /// It found a row.
+    Row {
+        /// The user key.
+        key: &'w [u8],
+        /// Its value.
+        value: &'w [u8],
+    },
+    /// It met a lock.
+    Locked(Locked),
+    /// As [`Step::Pause`].
+    Pause,
+    /// As [`Step::End`].
+    End,
+}
+
+/// What [`Step`] and [`Glance`] are made of.
+enum Found {
+    /// A row of the window.
+    Row(Place),
+    Locked(Locked),
+    Pause,
+    End,
+}
+
 /// Walks over the keys of a range as they were at a timestamp.
 pub struct Scanner<'a> {
     reader: &'a dyn Reader,
@@ -125,12 +150,6 @@ pub struct Scanner<'a> {
     largest_value: Option<usize>,
     /// How much was looked at in this turn.
     turn_records: u64,
-}
-
-/// What was collected, and the locks among it, both in the order of the scan.
-struct Window<'a> {
-    rows: VecDeque<(Bytes, Bytes)>,
-    locks: Box<dyn Cursor + 'a>,
 }
 
 impl<'a> Scanner<'a> {
@@ -191,19 +210,47 @@ impl<'a> Scanner<'a> {
 
     /// The next row, unless it is so far away that others should have their turn before.
     pub fn step(&mut self) -> Result<Step> {
+        Ok(match self.advance()? {
+            Found::Row(Place { key, value }) => {
+                let bytes = self.window.as_ref().expect("a row is in a window").bytes();
+                let (key, value) = (bytes.slice(key), bytes.slice(value));
+                Step::Row(Row::Value { key, value })
+            }
+            Found::Locked(locked) => Step::Row(Row::Locked(locked)),
+            Found::Pause => Step::Pause,
+            Found::End => Step::End,
+        })
+    }
+
+    /// As [`step`](Self::step), but the row is lent where it lies.
+    pub fn glance(&mut self) -> Result<Glance<'_>> {
+        Ok(match self.advance()? {
+            Found::Row(Place { key, value }) => {
+                let bytes = self.window.as_ref().expect("a row is in a window").bytes();
+                Glance::Row { key: &bytes[key], value: &bytes[value] }
+            }
+            Found::Locked(locked) => Glance::Locked(locked),
+            Found::Pause => Glance::Pause,
+            Found::End => Glance::End,
+        })
+    }
+
+    fn advance(&mut self) -> Result<Found> {
         loop {
-            if let Some(window) = &mut self.window
-                && let Some(row) = window.next_row(self.version, self.direction)?
-            {
-                return Ok(Step::Row(row));
+            if let Some(window) = &mut self.window {
+                match window.next(self.version, self.direction)? {
+                    Some(Next::Row(place)) => return Ok(Found::Row(place)),
+                    Some(Next::Locked(locked)) => return Ok(Found::Locked(locked)),
+                    None => {}
+                }
             }
             if self.is_through {
-                return Ok(Step::End);
+                return Ok(Found::End);
             }
             if self.turn_records >= TURN_RECORDS {
                 runtime::mark!("a scan pauses");
                 self.turn_records = 0;
-                return Ok(Step::Pause);
+                return Ok(Found::Pause);
             }
             if self.window.is_some() {
                 runtime::mark!("a scan opens another window");
@@ -234,17 +281,17 @@ impl<'a> Scanner<'a> {
             Direction::Forward => locks.seek_to_first()?,
             Direction::Reverse => locks.seek_to_last()?,
         };
-        self.window = Some(Window { rows, locks });
+        self.window = Some(Window::new(rows, locks));
         self.window_rows = (self.window_rows * 2).min(WINDOW_ROWS_MAX);
         Ok(())
     }
 
     /// Collects visible rows until the window is full, the turn is over, or the range is through.
-    fn collect(&mut self) -> Result<VecDeque<(Bytes, Bytes)>> {
-        let mut rows = VecDeque::with_capacity(self.window_rows);
-        let mut bytes = 0;
+    fn collect(&mut self) -> Result<Rows> {
+        let last_bytes = self.window.as_ref().map_or(0, |window| window.bytes().len());
+        let mut rows = Rows::with_capacity(self.window_rows, last_bytes.min(WINDOW_BYTES));
         while rows.len() < self.window_rows
-            && bytes < WINDOW_BYTES
+            && rows.size_bytes() < WINDOW_BYTES
             && self.turn_records < TURN_RECORDS
             && !self.is_through
         {
@@ -253,16 +300,13 @@ impl<'a> Scanner<'a> {
             self.turn_records += records;
             if self.keys_only {
                 for user in self.wanted.users() {
-                    rows.push_back((decode_user_key(user)?.into(), Bytes::new()));
+                    rows.push(user, b"")?;
                 }
                 continue;
             }
             self.values.fetch(&self.wanted, far_apart, self.direction, |key, value| {
-                let key = Bytes::from(decode_user_key(key)?);
-                bytes += key.len() + value.len();
                 self.largest_value = self.largest_value.max(Some(value.len()));
-                rows.push_back((key, value));
-                Ok(())
+                rows.push(key, value)
             })?;
         }
         Ok(rows)
@@ -293,34 +337,5 @@ impl<'a> Scanner<'a> {
             }
         }
         Ok(())
-    }
-}
-
-impl Window<'_> {
-    /// The nearer of the next row and the next lock that is in the way.
-    fn next_row(&mut self, version: u64, direction: Direction) -> Result<Option<Row>> {
-        while self.locks.is_valid() {
-            let order = match (self.rows.front(), direction) {
-                (None, _) => Ordering::Greater,
-                (Some((key, _)), Direction::Forward) => key.as_ref().cmp(self.locks.key()),
-                (Some((key, _)), Direction::Reverse) => self.locks.key().cmp(key),
-            };
-            if order == Ordering::Less {
-                break;
-            }
-            let (key, record) = self.locks.entry();
-            let (key, lock) = (Bytes::copy_from_slice(key), Lock::parse(record)?);
-            match direction {
-                Direction::Forward => self.locks.next()?,
-                Direction::Reverse => self.locks.prev()?,
-            };
-            if lock.blocks_read_at(version) {
-                if order == Ordering::Equal {
-                    self.rows.pop_front();
-                }
-                return Ok(Some(Row::Locked(Locked { key, lock })));
-            }
-        }
-        Ok(self.rows.pop_front().map(|(key, value)| Row::Value { key, value }))
     }
 }

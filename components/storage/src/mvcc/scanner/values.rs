@@ -6,7 +6,6 @@
 
 use std::cmp::Ordering;
 
-use bytes::Bytes;
 use engine::{Cf, Cursor};
 
 use super::Direction;
@@ -74,30 +73,29 @@ impl Values<'_> {
         wanted: &Wanted,
         far_apart: bool,
         direction: Direction,
-        mut visit: impl FnMut(&[u8], Bytes) -> Result<()>,
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<()>,
     ) -> Result<()> {
         if far_apart {
             runtime::mark!("a scan looks values up together");
             let keys: Vec<_> = wanted.iter().map(|(key, _)| key).collect();
             let values = self.reader.get_many(Cf::Default, &keys)?;
             for ((key, start_ts), value) in wanted.iter().zip(values) {
-                visit(key, value.ok_or_else(|| value_is_missing(start_ts))?)?;
+                visit(key, &value.ok_or_else(|| value_is_missing(start_ts))?)?;
             }
             return Ok(());
         }
         for (key, start_ts) in wanted.iter() {
-            let value = self.get(key, start_ts, direction)?;
-            visit(key, value)?;
+            visit(key, self.get(key, start_ts, direction)?)?;
         }
         Ok(())
     }
 
-    fn get(&mut self, target: &[u8], start_ts: u64, direction: Direction) -> Result<Bytes> {
+    fn get(&mut self, target: &[u8], start_ts: u64, direction: Direction) -> Result<&[u8]> {
         if !self.step_to(target, direction)? {
             self.cursor.seek(target)?;
         }
         if self.cursor.is_valid() && self.cursor.key() == target {
-            return Ok(Bytes::copy_from_slice(self.cursor.value()));
+            return Ok(self.cursor.value());
         }
         Err(value_is_missing(start_ts))
     }
