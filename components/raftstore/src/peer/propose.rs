@@ -3,6 +3,7 @@
 use proto::eraftpb::ConfChangeType;
 use proto::metapb::Peer as PeerRecord;
 use raft::Position;
+use raft::progress::ProgressState;
 use runtime::reply::Reply;
 use slog::info;
 
@@ -91,11 +92,17 @@ impl Peer {
         self.node.propose_conf_change(&change).map_err(|error| self.refusal(&error))
     }
 
-    /// The follower that has most of the log.
+    /// The follower that has most of the log, of those that follow it: one that needs a snapshot, or does
+    /// not answer, would keep the region waiting for nothing.
     fn best_heir(&self) -> Option<PeerRecord> {
+        let truncated = self.storage().truncated().index;
         let status = self.node.status();
-        let others = status.followers.iter().filter(|follower| follower.id != self.own.id);
-        self.find(others.max_by_key(|follower| follower.match_index)?.id)
+        let heirs = status.followers.iter().filter(|follower| {
+            follower.id != self.own.id
+                && follower.match_index >= truncated
+                && matches!(follower.state, ProgressState::Replicate { .. })
+        });
+        self.find(heirs.max_by_key(|follower| follower.match_index)?.id)
     }
 
     fn transfer(&mut self, to: PeerRecord) -> Result<(), RegionError> {
