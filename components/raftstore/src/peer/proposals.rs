@@ -36,8 +36,10 @@ impl Proposals {
         entries: &[proto::eraftpb::Entry],
     ) -> Vec<(u64, u64, Reply<Answer>)> {
         let mut taken = Vec::new();
+        let Some((last, term)) = entries.last().map(|entry| (entry.index, entry.term)) else {
+            return taken;
+        };
         let mut entries = entries.iter().peekable();
-        let Some(last) = entries.clone().next_back().map(|entry| entry.index) else { return taken };
         while let Some(proposal) = self.0.pop_front_if(|proposal| proposal.index <= last) {
             let Proposal { index, term, reply } = proposal;
             while entries.next_if(|entry| entry.index < index).is_some() {}
@@ -50,12 +52,23 @@ impl Proposals {
                 runtime::mark!("a proposal that another leader's entry replaced");
             }
         }
+        self.forget_before(term);
         taken
     }
 
     /// A snapshot covers the log up to here: what became of the commands in it is not known.
-    pub(crate) fn forget_through(&mut self, index: u64) {
+    pub(crate) fn forget_through(&mut self, index: u64, term: u64) {
         while self.0.pop_front_if(|proposal| proposal.index <= index).is_some() {}
+        self.forget_before(term);
+    }
+
+    /// An entry of `term` is committed: what an earlier term has put behind it never will be. It may be
+    /// long until the log reaches those places again, so nobody waits for that.
+    fn forget_before(&mut self, term: u64) {
+        let is_lost = |proposal: &mut Proposal| proposal.term < term && !mutant::on(17);
+        while self.0.pop_front_if(is_lost).is_some() {
+            runtime::mark!("a proposal that a later term has cut off");
+        }
     }
 
     /// A leader of a later term writes at places that an earlier one has promised.

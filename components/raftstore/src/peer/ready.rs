@@ -94,9 +94,10 @@ impl Peer {
 
     /// A snapshot must not meet entries that are still being applied.
     fn stop_for_snapshot(&mut self, ready: Ready, out: &mut Outgoing) {
-        let index = ready.snapshot.as_ref().map_or(0, proto::eraftpb::Snapshot::index);
+        let covered = ready.snapshot.as_ref().map(|snapshot| (snapshot.index(), snapshot.term()));
+        let (index, term) = covered.unwrap_or_default();
         info!(self.log, "snapshot accepted"; "index" => index);
-        self.proposals.forget_through(index);
+        self.proposals.forget_through(index, term);
         // The worker says that it has stopped even where there was nothing to stop, so that both kinds
         // of peer go the same way.
         out.apply.push(ApplyTask::Stop(self.region_id()));
