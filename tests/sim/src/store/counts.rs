@@ -49,7 +49,7 @@ counts! {
     cuts: "network cuts",
     /// Regions beyond the first, in the end.
     splits: "splits",
-    /// Changes of the peers of a region, in the end.
+    /// Times that a peer came to a region or went.
     changes: "membership changes",
     /// Records of regions that were new on a disk.
     arrived: "peers made",

@@ -1,5 +1,6 @@
 //! One run: a world, its clients, everything that goes wrong, and everything that is checked.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proto::RegionId;
@@ -32,6 +33,8 @@ pub(crate) struct Simulation {
     pub(super) is_healed: bool,
     /// No client begins anything any more.
     pub(super) is_quiet: bool,
+    /// How often the peers of each region had changed when it was last looked at.
+    conf_vers: BTreeMap<u64, u64>,
 }
 
 impl Simulation {
@@ -52,6 +55,7 @@ impl Simulation {
             checks: Checks::default(),
             is_healed: false,
             is_quiet: false,
+            conf_vers: BTreeMap::new(),
         };
         for store in simulation.stores() {
             simulation.start(store)?;
@@ -178,13 +182,16 @@ impl Simulation {
         self.world.counts.splits = (newest.len() as u64).saturating_sub(1);
         let violations = self.world.scheduler().violations();
         STORES.require(violations.is_empty(), || violations.join("; "))?;
-        let changes = newest.values().map(|region| region.epoch().conf_ver - 1).max();
-        self.world.counts.changes = self.world.counts.changes.max(changes.unwrap_or(0));
+        for region in newest.values() {
+            let now = region.epoch().conf_ver;
+            let before = self.conf_vers.insert(region.id, now).unwrap_or(now);
+            self.world.counts.changes += now - before;
+        }
         Ok(())
     }
 
     /// The newest records of all regions on all disks.
-    pub(super) fn newest(&self) -> Verdict<std::collections::BTreeMap<u64, proto::metapb::Region>> {
+    pub(super) fn newest(&self) -> Verdict<BTreeMap<u64, proto::metapb::Region>> {
         let mut all = Vec::new();
         for store in self.stores() {
             if self.world.has_failed_disk(store) {

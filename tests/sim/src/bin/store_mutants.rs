@@ -1,0 +1,144 @@
+//! Plants bugs in the stores, one after the other, and shows which property finds each, and how soon.
+//!
+//! Each bug gets a child process of this program, because a bug is chosen by the environment. The table
+//! is Markdown, for `docs/simulation.md`. The exit code says whether all bugs were found.
+
+use std::process::{Command, ExitCode};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use runtime::clock::{Clock, SystemClock};
+use sim::store::run;
+
+/// The bugs of `components/raftstore/src/mutant.rs` that this simulation is to find. The one that is not
+/// here, 16, is found by the tests of snapshots.
+const BUGS: [(u32, &str); 11] = [
+    (9, "the applied index is written in a batch of its own"),
+    (10, "the log is deleted before the data that it led to is on disk"),
+    (11, "the epoch is not checked when a command is applied"),
+    (12, "the epoch is not checked when a read is served"),
+    (13, "a split does not check its key"),
+    (14, "no tombstone is written for a removed peer"),
+    (15, "a snapshot is accepted whose range overlaps another region"),
+    (17, "a reply is matched by its index alone"),
+    (18, "the lease is kept when leadership is handed over"),
+    (25, "a change of a region's state is not synced"),
+    (27, "a write may be proposed in another term than it was computed in"),
+];
+
+/// Seeds that must be clean without a bug.
+const BASELINE: u64 = 200;
+
+/// After so many seeds a bug has survived.
+const SEEDS_MAX: u64 = 20_000;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    match arguments.next().as_deref() {
+        Some("--child") => child(arguments.next().and_then(|count| count.parse().ok())),
+        Some(number) => parent(number.parse().ok()),
+        None => parent(None),
+    }
+}
+
+/// Looks for a seed that fails, on two threads. Says which, what was broken and how.
+fn child(count: Option<u64>) -> ExitCode {
+    std::panic::set_hook(Box::new(|_| {}));
+    let count = count.unwrap_or(SEEDS_MAX);
+    let (next, found) = (AtomicU64::new(1), Mutex::new(None));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed > count {
+                        return;
+                    }
+                    if let Err(failure) = run(seed, 0) {
+                        let mut found = found.lock().expect("nobody panics with it");
+                        let is_first = found.as_ref().is_none_or(|(first, _)| seed < *first);
+                        if is_first {
+                            *found = Some((seed, failure));
+                        }
+                        // Those that are under way may fail as well, with a smaller seed.
+                        next.fetch_max(count, Ordering::Relaxed);
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    match found.into_inner().expect("nobody panicked with it") {
+        None => ExitCode::SUCCESS,
+        Some((seed, failure)) => {
+            let detail: String = failure.violation.detail.chars().take(160).collect();
+            say(&format!("{seed}|{}|{}", failure.violation.property.name, one_line(&detail)));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.replace(['\n', '|'], " ")
+}
+
+/// Runs one child without a bug and one for each bug, or only for the bug that was asked for.
+fn parent(only: Option<u32>) -> ExitCode {
+    say("| bug | what it does | killed by | seed | seconds | what was seen |");
+    say("|---|---|---|---:|---:|---|");
+    if only.is_none() {
+        let (baseline, seconds) = examine(None, BASELINE);
+        if let Some(end) = baseline {
+            say(&format!("| none | | **{}** in seed {}: {} |", end.property, end.seed, end.why));
+            return ExitCode::FAILURE;
+        }
+        say(&format!("| none | the code as it is | nothing | {BASELINE} | {seconds:.1} | |"));
+    }
+    let (mut killed, mut all) = (0, 0);
+    for (bug, what) in BUGS.into_iter().filter(|(bug, _)| only.is_none_or(|only| only == *bug)) {
+        let (end, seconds) = examine(Some(bug), SEEDS_MAX);
+        all += 1;
+        if let Some(End { seed, property, why }) = end {
+            killed += 1;
+            say(&format!("| {bug} | {what} | {property} | {seed} | {seconds:.1} | {why} |"));
+        } else {
+            say(&format!("| {bug} | {what} | **nothing** | {SEEDS_MAX} | {seconds:.1} | |"));
+        }
+    }
+    say(&format!("\n{killed} of {all} planted bugs killed by the simulation of whole stores."));
+    if killed == all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// How a child ended that found something.
+struct End {
+    seed: String,
+    property: String,
+    why: String,
+}
+
+/// Runs a child with a bug, or without one; returns how it ended, if not well, and the seconds.
+fn examine(bug: Option<u32>, seeds: u64) -> (Option<End>, f64) {
+    let clock = SystemClock;
+    let start = clock.now();
+    let program = std::env::current_exe().expect("a program knows its own path");
+    let mut command = Command::new(program);
+    command.args(["--child", &seeds.to_string()]).env_remove("TINYKV_MUTANT");
+    if let Some(bug) = bug {
+        command.env("TINYKV_MUTANT", bug.to_string());
+    }
+    let output = command.output().expect("a program can start itself");
+    let seconds = clock.now().since(start).as_secs_f64();
+    if output.status.success() {
+        return (None, seconds);
+    }
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let mut parts = text.splitn(3, '|').map(str::to_owned);
+    let mut next = || parts.next().unwrap_or_else(|| "it crashed".into());
+    (Some(End { seed: next(), property: next(), why: next() }), seconds)
+}
+
+/// The one place where this program prints.
+fn say(text: &str) {
+    #![expect(clippy::print_stdout, reason = "it is what the program is for")]
+    println!("{text}");
+}
