@@ -61,19 +61,30 @@ mutants: compiler ## plant bugs, one after the other: which suite finds which
 	$(CARGO) run --release -p sim --features mutants --bin raft-mutants
 	scripts/run-mutants
 
-# The course, by lesson. The crates named here build without RocksDB.
-.PHONY: project2 project2a project2aa project2ab project2ac project2c project3 project3a project3c
-project2aa project2ab project2ac project2c project3a: compiler ## course: one lesson about raft
+# The course, by lesson. Lessons about one crate build without RocksDB. Those about clusters run in
+# simulated time, on SEEDS (5) seeds from SEED (1) on, and then, unless REAL=0, on real threads and disks.
+COURSE := scripts/run-tests --workspace --test course
+define cluster_lesson
+	$(if $(filter-out 0,$(or $(SEEDS),5)),SEEDS=$(or $(SEEDS),5) $(COURSE) $@$(if $(ONLY),::$(ONLY)))
+	$(if $(filter-out 0,$(or $(REAL),1)),BACKEND=real $(COURSE) $@$(if $(ONLY),::$(ONLY)) -- --test-threads 2)
+endef
+
+.PHONY: project2a project2aa project2ab project2ac project2b project2c project2
+project2aa project2ab project2ac project3a: compiler ## course: one lesson about raft
 	scripts/run-tests -p raft --lib $@
 project2a: compiler ## course: 2AA, 2AB and 2AC
 	scripts/run-tests -p raft --lib project2a
-project2: compiler ## course: all of project 2 that stands
-	scripts/run-tests -p raft --lib project2
+project2b project3b: packages ## course: one lesson about clusters; SEED=n SEEDS=n REAL=0 ONLY=one_test
+	$(cluster_lesson)
+project2c: packages ## course: snapshots, in raft and then in clusters as above
+	$(if $(ONLY),,scripts/run-tests -p raft --lib $@)
+	$(cluster_lesson)
+project2: project2a project2b project2c ## course: all of project 2
+
+.PHONY: project3a project3b project3c project3
 project3c: compiler ## course: the scheduler's heartbeats and its balancing of regions
 	scripts/run-tests -p scheduler --no-default-features --lib --test served project3c
-project3: compiler ## course: all of project 3 that stands
-	scripts/run-tests -p raft --lib project3
-	scripts/run-tests -p scheduler --no-default-features --lib --test served project3c
+project3: project3a project3b project3c ## course: all of project 3
 
 .PHONY: project1 project4 project4a project4b project4c
 project1 project4a project4b project4c: compiler ## course: raw calls, or one lesson about transactions

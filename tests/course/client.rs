@@ -43,12 +43,14 @@ impl Cluster {
     /// The same, if any region has the key: a part that was split off has none to report it while it
     /// has no leader, and with a bad network that may be long.
     async fn find_region(&self, key: &str) -> Option<Region> {
-        self.poll(100, millis(20), || self.scheduler().region_by_key(key.as_bytes())).await
+        let look = || self.scheduler().region_by_key(key.as_bytes());
+        self.poll_within(millis(2000), millis(20), look).await
     }
 
     /// Who leads a region, as the scheduler knows it.
     pub(crate) async fn leader(&self, region: u64) -> Peer {
-        let found = self.poll(500, millis(10), || self.scheduler().leader(region.into()));
+        let look = || self.scheduler().leader(region.into());
+        let found = self.poll_within(REQUEST_LIMIT, millis(10), look);
         found.await.unwrap_or_else(|| panic!("region {region} has no leader"))
     }
 
@@ -251,7 +253,7 @@ impl Cluster {
             let known = self.scheduler().region_by_id(region)?;
             (!known.peers.contains(&peer)).then_some(())
         };
-        let done = self.poll(500, millis(10), is_gone).await;
+        let done = self.poll_within(limit, millis(10), is_gone).await;
         assert!(done.is_some(), "{peer:?} is not removed from {:?}", self.told(region));
     }
 

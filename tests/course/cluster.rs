@@ -41,6 +41,9 @@ pub(crate) const fn millis(count: u64) -> Duration {
 /// A test that takes longer is stuck; that of the course is ended at the same time.
 const LIMIT: Duration = Duration::from_secs(600);
 
+/// What was written, or deleted, is so on every disk that it concerns after this time.
+const DISK_LIMIT: Duration = Duration::from_secs(6);
+
 /// Stores, and whoever speaks to them.
 pub(crate) struct Cluster {
     backend: Box<dyn Backend>,
@@ -151,20 +154,23 @@ impl Cluster {
         .await
     }
 
-    /// Asks again and again, `pause` apart, until there is an answer or `tries` were made.
-    pub(crate) async fn poll<T>(
+    /// Asks again and again, `pause` apart, until there is an answer or so much time has passed.
+    pub(crate) async fn poll_within<T>(
         &self,
-        tries: u32,
+        limit: Duration,
         pause: Duration,
         mut look: impl FnMut() -> Option<T>,
     ) -> Option<T> {
-        for _ in 0..tries {
+        let until = self.now() + limit;
+        loop {
             if let Some(found) = look() {
                 return Some(found);
             }
+            if self.now() >= until {
+                return None;
+            }
             self.sleep(pause).await;
         }
-        look()
     }
 
     /// The engines of a store, running or not.
@@ -181,7 +187,7 @@ impl Cluster {
     /// The value arrives on the disk of a store.
     pub(crate) async fn must_hold(&self, store: u64, cf: Cf, key: &str, value: &str) {
         let found = || (self.value(store, cf, key).as_deref() == Some(value)).then_some(());
-        if self.poll(300, millis(20), found).await.is_none() {
+        if self.poll_within(DISK_LIMIT, millis(20), found).await.is_none() {
             let found = self.value(store, cf, key);
             panic!("store {store} must have {key} = {value}, and has {found:?}");
         }
@@ -190,7 +196,7 @@ impl Cluster {
     /// The key is not, or no longer, on the disk of a store.
     pub(crate) async fn must_lack(&self, store: u64, cf: Cf, key: &str) {
         let gone = || self.value(store, cf, key).is_none().then_some(());
-        if self.poll(300, millis(20), gone).await.is_none() {
+        if self.poll_within(DISK_LIMIT, millis(20), gone).await.is_none() {
             let found = self.value(store, cf, key);
             panic!("store {store} must not have {key}, and has {found:?}");
         }

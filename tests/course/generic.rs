@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use proto::StoreId;
 use proto::metapb::Peer;
@@ -35,6 +36,10 @@ pub(crate) struct Trouble {
 }
 
 const ROUNDS: u32 = 3;
+
+/// How long a change of a region's peers may take: the five seconds in which the network may be such
+/// that nobody can be elected, and as many in which it is whole again.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Tells tasks that they should end.
 type Stop = Rc<Cell<bool>>;
@@ -157,13 +162,14 @@ async fn change_peers(cluster: Rc<Cluster>, stop: Stop) {
         if let (Some(region), Some(store)) = (region, store) {
             match region.peer_on_store(store).copied() {
                 Some(peer) if region.peers.len() > 1 => {
-                    cluster.must_remove_peer(region.id, peer).await;
+                    let id = region.region_id();
+                    cluster.must_remove_peer_within(PATIENCE, id, peer).await;
                 }
                 Some(_) => {}
                 None => {
                     let id = cluster.scheduler().next_id();
                     let peer = Peer { id, store_id: store.get() };
-                    cluster.must_add_peer(region.id, peer).await;
+                    cluster.must_add_peer_within(PATIENCE, region.region_id(), peer).await;
                 }
             }
         }

@@ -4,6 +4,7 @@
 //! it complaining: a check that cannot fail proves nothing. Exceptions are listed by name, with the
 //! reason, in the file of their rule.
 
+mod course;
 mod crates;
 mod documents;
 mod sources;

@@ -1,0 +1,141 @@
+//! Is `docs/course.md` true? Every test that it names exists, and every test of the course's lessons about
+//! clusters and stores is named by it. The crates with lessons of their own check theirs more closely.
+
+use std::collections::BTreeMap;
+
+use crate::{File, assert_none, files};
+
+/// A row of the document: a test of the course, and what stands for it here.
+#[derive(Debug, PartialEq)]
+struct Row<'a> {
+    theirs: &'a str,
+    ours: &'a str,
+}
+
+/// Files whose tests all stand for one of the course, which is called the same but for the label: how
+/// their paths begin in the document, the label, and how many tests there are.
+const PORTED: [(&str, &str, &str, usize); 8] = [
+    ("tests/course/project2b.rs", "course::project2b", "2B", 11),
+    ("tests/course/project2c.rs", "course::project2c", "2C", 6),
+    ("tests/course/project3b.rs", "course::project3b", "3B", 16),
+    ("tests/course/unlabelled.rs", "course::unlabelled", "", 1),
+    ("components/raftstore/src/tests/course_storage.rs", "raftstore::tests::course_storage", "", 5),
+    ("components/raftstore/src/tests/course_util.rs", "raftstore::tests::course_util", "", 4),
+    ("components/raftstore/src/tests/course_workers.rs", "raftstore::tests::course_workers", "", 2),
+    (
+        "components/raftstore/src/snapshot/tests/course.rs",
+        "raftstore::snapshot::tests::course",
+        "",
+        4,
+    ),
+];
+
+fn rows(document: &str) -> Vec<Row<'_>> {
+    let mut rows = Vec::new();
+    for line in document.lines() {
+        let cells: Vec<&str> = line.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+        if let ["", theirs, ours, ""] = cells[..]
+            && theirs.contains("Test")
+            && ours.contains("::")
+        {
+            rows.push(Row { theirs, ours });
+        }
+    }
+    rows
+}
+
+/// The tests in a source text.
+fn tests(source: &str) -> Vec<&str> {
+    let after_attribute = source.split("#[test]\n").skip(1);
+    after_attribute
+        .filter_map(|text| text.trim_start().strip_prefix("fn ")?.split('(').next())
+        .collect()
+}
+
+/// The files in which a test may be: that of its module, or, where the module is a part of a file, that
+/// of a module around it.
+fn places(ours: &str) -> Vec<String> {
+    let mut modules: Vec<&str> = ours.split("::").collect();
+    modules.pop();
+    let folder = match modules.remove(0) {
+        "course" => "tests/course".to_owned(),
+        "served" => "components/scheduler/tests/served".to_owned(),
+        name => format!("components/{name}/src"),
+    };
+    let mut places = Vec::new();
+    while !modules.is_empty() {
+        let path = format!("{folder}/{}", modules.join("/"));
+        places.extend([format!("{path}.rs"), format!("{path}/mod.rs")]);
+        modules.pop();
+    }
+    places.extend([format!("{folder}/lib.rs"), format!("{folder}/main.rs")]);
+    places
+}
+
+fn check_exists(row: &Row<'_>, sources: &BTreeMap<&str, &str>) -> Option<String> {
+    let name = row.ours.rsplit("::").next().unwrap_or_default();
+    let is_there = places(row.ours).iter().any(|place| {
+        let text = sources.get(place.as_str()).copied().unwrap_or_default();
+        text.contains(&format!("fn {name}("))
+    });
+    (!is_there).then(|| format!("docs/course.md: there is no test {}", row.ours))
+}
+
+/// A name in lower case and without separators.
+fn plain(name: &str) -> String {
+    name.replace('_', "").to_lowercase()
+}
+
+fn check_ported(rows: &[Row<'_>], module: &str, label: &str, tests: &[&str]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for name in tests {
+        let ours = format!("{module}::{name}");
+        let Some(row) = rows.iter().find(|row| row.ours == ours) else {
+            complaints.push(format!("docs/course.md: no row names {ours}"));
+            continue;
+        };
+        let theirs = plain(row.theirs.strip_suffix(label).unwrap_or_default());
+        if theirs.is_empty() || !format!("test{}", plain(name)).starts_with(&theirs) {
+            complaints.push(format!("docs/course.md: is {} really {ours}?", row.theirs));
+        }
+    }
+    complaints
+}
+
+fn document() -> File {
+    let mut found = files(&["docs/course.md"]);
+    found.pop().expect("the document is there")
+}
+
+#[test]
+fn every_row_has_its_test() {
+    let (document, sources) = (document(), files(&[".rs"]));
+    let texts = sources.iter().map(|file| (file.path.as_str(), file.text.as_str())).collect();
+    assert_none(rows(&document.text).iter().filter_map(|row| check_exists(row, &texts)));
+}
+
+#[test]
+fn every_ported_test_has_its_row() {
+    let (document, sources) = (document(), files(&[".rs"]));
+    let rows = rows(&document.text);
+    for (path, module, label, count) in PORTED {
+        let file = sources.iter().find(|file| file.path == path).expect("the file is there");
+        let tests = tests(&file.text);
+        assert_eq!(tests.len(), count, "tests in {path}");
+        assert_none(check_ported(&rows, module, label, &tests));
+    }
+}
+
+#[test]
+fn the_checks_of_the_course_can_fail() {
+    let document = "| `TestA2B` | `course::project2b::a` |\n| no row | `x::y` |\n| a | b | c |\n";
+    let found = rows(document);
+    assert_eq!(found, [Row { theirs: "TestA2B", ours: "course::project2b::a" }]);
+    let with = |text| BTreeMap::from([("tests/course/project2b.rs", text)]);
+    assert_eq!(check_exists(&found[0], &with("#[test]\nfn a() {}")), None);
+    assert!(check_exists(&found[0], &with("#[test]\nfn b() {}")).is_some());
+    assert_eq!(tests("#[test]\nfn a() {}\nfn helper() {}\n#[test]\nfn b() {}"), ["a", "b"]);
+    assert!(check_ported(&found, "course::project2b", "2B", &["a"]).is_empty());
+    assert_eq!(check_ported(&found, "course::project2b", "2B", &["a", "b"]).len(), 1);
+    assert_eq!(check_ported(&found, "course::project2b", "3B", &["a"]).len(), 1);
+}
