@@ -1,0 +1,145 @@
+//! Raw keys and values: each call stands alone, and what is written is there at once.
+//!
+//! A raw write is sent once. If nobody says what became of it, that is what the caller is told: sending
+//! it again could undo what somebody else wrote in between.
+//!
+//! ```text
+//!   we        put k=1 ──► (answer lost)              put k=1 again: k is 1, and their write is gone
+//!   another                              put k=2 ──► ok
+//! ```
+//!
+//! A write that was certainly not done (the store was no leader, nobody listened) is sent again.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proto::kvrpcpb::{RawDeleteRequest, RawGetRequest, RawPutRequest, RawScanRequest};
+use tokio::time::timeout;
+
+use crate::error::{Cause, Result};
+use crate::request::{Operation, Requests, after, check_key, check_value};
+
+/// Pairs in one answer of a store.
+const PAGE: u32 = 1024;
+
+/// Raw calls to a cluster. A cluster holds raw data or transactional data, not both.
+#[derive(Clone)]
+pub struct Raw {
+    requests: Arc<Requests>,
+}
+
+impl Raw {
+    pub(crate) fn new(requests: Arc<Requests>) -> Self {
+        Raw { requests }
+    }
+
+    /// The value of a key. An empty value is a value.
+    pub async fn get(&self, key: impl Into<Bytes>) -> Result<Option<Bytes>> {
+        let key = key.into();
+        let mut operation = self.operation("get");
+        let total = operation.total();
+        let done = timeout(total, self.try_get(&mut operation, key)).await;
+        operation.end(done)
+    }
+
+    async fn try_get(&self, operation: &mut Operation, key: Bytes) -> Result<Option<Bytes>, Cause> {
+        check_key(&key)?;
+        let request = RawGetRequest { key: key.clone(), ..RawGetRequest::default() };
+        let (response, _) = self.requests.send(operation, &key, &request).await?;
+        refusal(response.error)?;
+        Ok((!response.not_found).then_some(response.value))
+    }
+
+    /// Writes a key.
+    pub async fn put(&self, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Result<()> {
+        let (key, value) = (key.into(), value.into());
+        let mut operation = self.operation("put");
+        let total = operation.total();
+        let done = timeout(total, self.try_put(&mut operation, key, value)).await;
+        operation.end(done)
+    }
+
+    async fn try_put(
+        &self,
+        operation: &mut Operation,
+        key: Bytes,
+        value: Bytes,
+    ) -> Result<(), Cause> {
+        check_key(&key)?;
+        check_value(&value)?;
+        let request = RawPutRequest { key: key.clone(), value, ..RawPutRequest::default() };
+        let (response, _) = self.requests.send(operation, &key, &request).await?;
+        refusal(response.error)
+    }
+
+    /// Removes a key; that there is none is as good.
+    pub async fn delete(&self, key: impl Into<Bytes>) -> Result<()> {
+        let key = key.into();
+        let mut operation = self.operation("delete");
+        let total = operation.total();
+        let done = timeout(total, self.try_delete(&mut operation, key)).await;
+        operation.end(done)
+    }
+
+    async fn try_delete(&self, operation: &mut Operation, key: Bytes) -> Result<(), Cause> {
+        check_key(&key)?;
+        let request = RawDeleteRequest { key: key.clone(), ..RawDeleteRequest::default() };
+        let (response, _) = self.requests.send(operation, &key, &request).await?;
+        refusal(response.error)
+    }
+
+    /// The first `limit` pairs from `start` on and before `end`; an empty `end` is the end of all. It is
+    /// not one moment's state: each page is read when it is reached.
+    pub async fn scan(
+        &self,
+        start: impl Into<Bytes>,
+        end: impl Into<Bytes>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>> {
+        let range = (start.into(), end.into());
+        let mut operation = self.operation("scan");
+        let total = operation.total();
+        let done = timeout(total, self.try_scan(&mut operation, range, limit)).await;
+        operation.end(done)
+    }
+
+    async fn try_scan(
+        &self,
+        operation: &mut Operation,
+        (mut start, end): (Bytes, Bytes),
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, Cause> {
+        let mut pairs = Vec::new();
+        while pairs.len() < limit && proto::region::is_before_end(&start, &end) {
+            let page = u32::try_from(limit - pairs.len()).unwrap_or(PAGE).min(PAGE);
+            let request = RawScanRequest {
+                start_key: start.clone(),
+                limit: page,
+                ..RawScanRequest::default()
+            };
+            let (response, region) = self.requests.send(operation, &start, &request).await?;
+            refusal(response.error)?;
+            let found = response.kvs.len();
+            let last = response.kvs.last().map(|pair| after(&pair.key));
+            let inside = |key: &Bytes| proto::region::is_before_end(key, &end);
+            let wanted = response.kvs.into_iter().filter(|pair| inside(&pair.key));
+            pairs.extend(wanted.map(|pair| (pair.key, pair.value)));
+            // Fewer than asked for means that the region has no more.
+            start = match last.filter(|_| found >= page as usize) {
+                Some(next) => next,
+                None if region.end_key.is_empty() => break,
+                None => region.end_key.clone(),
+            };
+        }
+        Ok(pairs)
+    }
+
+    fn operation(&self, name: &'static str) -> Operation {
+        self.requests.operation(name, self.requests.config.operation_total)
+    }
+}
+
+/// A raw response says in words what is wrong, or nothing.
+fn refusal(text: String) -> Result<(), Cause> {
+    if text.is_empty() { Ok(()) } else { Err(Cause::Refused(text)) }
+}
