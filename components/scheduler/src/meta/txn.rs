@@ -29,6 +29,8 @@ impl Space {
     pub fn execute_put(&mut self, request: PutRequest) -> Result<PutResponse, MetaError> {
         check_put(&request)?;
         self.check_room(request.key.len() + request.value.len())?;
+        // Alone, a put looks for its lease first; within a transaction, for its key. So does etcd.
+        self.check_lease(request.lease)?;
         self.check_references(&request)?;
         let mut writing = self.begin();
         Ok(self.put_checked(&mut writing, request))
@@ -148,10 +150,12 @@ impl Space {
         if (put.ignore_value || put.ignore_lease) && self.newest(&put.key).is_none() {
             return Err(MetaError::KeyNotFound);
         }
-        if put.lease != 0 && !self.leases.contains(put.lease) {
-            return Err(MetaError::LeaseNotFound);
-        }
-        Ok(())
+        self.check_lease(put.lease)
+    }
+
+    fn check_lease(&self, lease: i64) -> Result<(), MetaError> {
+        let is_there = lease == 0 || self.leases.contains(lease);
+        if is_there { Ok(()) } else { Err(MetaError::LeaseNotFound) }
     }
 
     fn check_txn(&self, request: &TxnRequest) -> Result<(), MetaError> {
