@@ -10,7 +10,7 @@ CARGO ?= cargo
 export CARGO
 
 # Programs that end up in bin/.
-PROGRAMS := tinykv-server tinyscheduler-server
+PROGRAMS := tinykv-server tinyscheduler-server tinykv-playground
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
@@ -24,6 +24,10 @@ build: packages ## build everything in release mode, programs into bin/
 .PHONY: packages
 packages: ## install what Cargo cannot bring (C++ compiler, libclang), or say what to install
 	@scripts/system-packages
+
+.PHONY: playground
+playground: build ## a cluster to play with: a scheduler and STORES (3) stores, until ctrl-c
+	@bin/tinykv-playground --stores $(or $(STORES),3)
 
 .PHONY: etcd
 etcd: ## fetch Debian's etcd, which tests hold the scheduler against; it is not installed
@@ -49,16 +53,22 @@ fix: packages ## write: apply clippy's suggestions, then format
 	$(CARGO) fmt --all
 
 .PHONY: test
-test: packages etcd ## every test of the daily dose: all suites, and two minutes of simulation
+test: packages etcd ## every test of the daily dose: all suites, and two minutes of simulated consensus
 	scripts/run-tests --workspace
 	$(MAKE) --no-print-directory simulate-raft
 
-# Neither needs RocksDB.
-.PHONY: simulate-raft mutants
+# None of these needs RocksDB. The first 200 seeds of whole stores are a test; here are more.
+.PHONY: simulate soak simulate-raft mutants
+SIMULATE := $(CARGO) run --release -p sim --bin simulate --
+simulate: compiler ## whole stores: 200 seeds, or new ones for SECONDS; or one again with SEED=n, and LINES of its story
+	$(SIMULATE) $(if $(SEED),--seed $(SEED) $(if $(LINES),--lines $(LINES)),$(if $(SECONDS),--seconds $(SECONDS),--from $(or $(FROM),1) --count $(or $(COUNT),200)) --cores $(CORES))
+soak: compiler ## whole stores: new seeds for SECONDS (3600), whatever fails
+	$(SIMULATE) --seconds $(or $(SECONDS),3600) --cores $(CORES) --keep-going 1
 simulate-raft: compiler ## new seeds for SECONDS (120); or one again with SEED=n, and LINES of its story
 	$(CARGO) run --release -p sim -- $(if $(SEED),--seed $(SEED) $(if $(LINES),--lines $(LINES)),--seconds $(or $(SECONDS),120) --cores $(CORES))
 mutants: compiler ## plant bugs, one after the other: which suite finds which
 	$(CARGO) run --release -p sim --features mutants --bin raft-mutants
+	$(CARGO) run --release -p sim --features mutants --bin store-mutants
 	scripts/run-mutants
 
 # The course, by lesson. Lessons about one crate build without RocksDB. Those about clusters run in
@@ -92,8 +102,8 @@ project1 project4a project4b project4c: compiler ## course: raw calls, or one le
 project4: compiler ## course: 4A, 4B and 4C
 	scripts/run-tests -p storage --no-default-features --lib project4
 
-.PHONY: bench bench-coprocessor bench-engine bench-storage bench-raft
-bench: bench-coprocessor bench-engine bench-raft bench-storage ## every bench
+.PHONY: bench bench-coprocessor bench-engine bench-storage bench-raft bench-raftstore
+bench: bench-coprocessor bench-engine bench-raft bench-raftstore bench-storage ## every bench
 bench-engine: packages ## what the engine seam costs beside bare RocksDB
 	$(CARGO) bench --workspace --bench engine
 bench-coprocessor: packages ## what plans cost beside the bare scan of a million rows
@@ -101,6 +111,8 @@ bench-coprocessor: packages ## what plans cost beside the bare scan of a million
 bench-raft: ## the consensus core beside raft-rs, whose build wants protoc
 	@scripts/system-packages protoc:protobuf-compiler
 	$(CARGO) run --release --manifest-path tests/raft-bench/Cargo.toml
+bench-raftstore: packages ## what replication costs beside the disks below it
+	$(CARGO) bench --workspace --bench raftstore
 bench-storage: packages ## what versions cost, and what a node serves beside a server that does nothing
 	$(CARGO) bench --workspace --bench storage --bench serving
 

@@ -1,0 +1,110 @@
+//! One process of the cluster.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+
+use crate::cluster::PlaygroundError;
+
+/// How long a process may take until it serves.
+const START_MAX: Duration = Duration::from_mins(1);
+
+/// How often its log is looked at meanwhile.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How long one may take to end once it is asked to.
+const STOP_MAX: Duration = Duration::from_secs(20);
+
+/// A running scheduler or store.
+pub(crate) struct Member {
+    pub(crate) name: String,
+    /// Where it serves.
+    pub(crate) address: String,
+    /// What it logs.
+    pub(crate) log: PathBuf,
+    child: Child,
+}
+
+impl Member {
+    /// Starts a program, and waits until it says where it serves. Everything that it says is in its log.
+    pub(crate) async fn start(
+        name: &str,
+        command: &mut Command,
+        log: &Path,
+    ) -> Result<Member, PlaygroundError> {
+        let failed = |why: String| PlaygroundError::NotStarted {
+            name: name.to_owned(),
+            why,
+            log: log.to_owned(),
+        };
+        let file = File::create(log).map_err(|error| failed(error.to_string()))?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::from(file));
+        // Ctrl-c goes to the playground alone, which stops the others in their order.
+        command.process_group(0).kill_on_drop(true);
+        let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
+        let address = tokio::select! {
+            address = until_serving(log) => address,
+            status = child.wait() => return Err(failed(format!("it ended ({})", told(status)))),
+            () = sleep(START_MAX) => {
+                return Err(failed(format!("it does not serve after {START_MAX:?}")));
+            }
+        };
+        Ok(Member { name: name.to_owned(), address, log: log.to_owned(), child })
+    }
+
+    /// Waits until it ends.
+    pub(crate) async fn wait(&mut self) -> String {
+        told(self.child.wait().await)
+    }
+
+    /// Asks it to end, and ends it if it takes too long.
+    pub(crate) async fn stop(&mut self) {
+        if let Some(id) = self.child.id() {
+            let asked = Command::new("kill").args(["-TERM", &id.to_string()]).status().await;
+            let has_ended = asked.is_ok() && timeout(STOP_MAX, self.child.wait()).await.is_ok();
+            if !has_ended {
+                // An error means that it has ended meanwhile.
+                let _ = self.child.kill().await;
+            }
+        }
+    }
+}
+
+fn told(status: std::io::Result<ExitStatus>) -> String {
+    status.map_or_else(|error| error.to_string(), |status| status.to_string())
+}
+
+/// Waits until a log says where its process serves.
+async fn until_serving(log: &Path) -> String {
+    loop {
+        // What cannot be read yet may be soon.
+        let said = std::fs::read_to_string(log).unwrap_or_default();
+        if let Some(address) = said.lines().find_map(address) {
+            return address;
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// The address in the line with which a process says that it serves.
+fn address(line: &str) -> Option<String> {
+    let (_, rest) = line.split_once("serving")?.1.split_once("addr: ")?;
+    rest.split([' ', ',']).next().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_read_from_the_line_that_says_serving() {
+        let line = "Nov 21 11:00:00.000 INFO serving, addr: 127.0.0.1:20160, store: 1";
+        assert_eq!(address(line).as_deref(), Some("127.0.0.1:20160"));
+        assert_eq!(address("Nov 21 11:00:00.000 INFO listening, addr: 127.0.0.1:1"), None);
+        assert_eq!(address("serving"), None);
+    }
+}
