@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proto::StoreId;
 use proto::metapb::Region;
 use raftstore::state;
+use raftstore::worker::raft::RaftWorker;
 
 use super::Verdict;
 use super::check::liveness::PROPERTY;
@@ -63,7 +64,7 @@ impl Simulation {
         let newest = self.newest()?;
         cover::check(&newest)?;
         for region in newest.values() {
-            if let Some(missing) = self.missing_of(region)? {
+            if let Some(missing) = self.missing_of(region) {
                 return Ok(Some(missing));
             }
         }
@@ -83,7 +84,7 @@ impl Simulation {
                 .values()
                 .filter(|region| region.peer_on_store(StoreId::new(store)).is_some());
             let (wanted, found) =
-                (of_newest.count(), self.world.peers(store).map_or(0, |peers| peers.peers()));
+                (of_newest.count(), self.world.peers(store).map_or(0, RaftWorker::peers));
             if wanted != found {
                 return Ok(Some(format!("store {store} has {found} peers, not {wanted}")));
             }
@@ -92,7 +93,7 @@ impl Simulation {
     }
 
     /// What is missing to a region: a leader that all its peers know, and all its peers up to date.
-    fn missing_of(&mut self, region: &Region) -> Verdict<Option<String>> {
+    fn missing_of(&self, region: &Region) -> Option<String> {
         let id = region.region_id();
         let views: Vec<_> =
             region.peers.iter().map(|peer| (peer, self.view(peer.store_id, id))).collect();
@@ -101,16 +102,16 @@ impl Simulation {
         let leader = leader.and_then(|view| view.leader);
         for (peer, view) in &views {
             let Some(view) = view else {
-                return Ok(Some(format!("{peer:?} of {region:?} is not there")));
+                return Some(format!("{peer:?} of {region:?} is not there"));
             };
             if *view.region != *region {
-                return Ok(Some(format!("{peer:?} of {region:?} knows {view:?}")));
+                return Some(format!("{peer:?} of {region:?} knows {view:?}"));
             }
             if view.leader.is_none() || view.leader != leader {
-                return Ok(Some(format!("{peer:?} of {region:?} follows {view:?}")));
+                return Some(format!("{peer:?} of {region:?} follows {view:?}"));
             }
         }
-        Ok(None)
+        None
     }
 
     /// What is not equal yet on all replicas, or not as short as it should be.

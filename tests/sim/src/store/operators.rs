@@ -31,6 +31,7 @@ impl Simulation {
             Some(1) => self.remove_peer(&region),
             Some(2) => self.rng.pick(&region.peers).copied().map(Operator::TransferLeader),
             Some(_) | None => {
+                let region = self.waiting_region().unwrap_or_else(|| region.clone());
                 self.split(&region);
                 None
             }
@@ -57,6 +58,18 @@ impl Simulation {
             return None;
         }
         self.rng.pick(&region.peers).copied().map(Operator::RemovePeer)
+    }
+
+    /// Sometimes, a region of which somebody still waits for a snapshot: what arrives will be of a region
+    /// that is no longer as it was.
+    fn waiting_region(&mut self) -> Option<Region> {
+        if self.rng.chance(1, 2) {
+            return None;
+        }
+        let scheduler = self.world.scheduler();
+        let mut regions = scheduler.regions();
+        regions.retain(|region| !scheduler.pending_peers(region.region_id()).is_empty());
+        self.rng.pick(&regions).cloned()
     }
 
     /// Asks a leader to cut its region: mostly well, sometimes badly.

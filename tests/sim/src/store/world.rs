@@ -319,7 +319,7 @@ impl World {
     pub fn heal(&mut self) {
         self.network.heal();
         let (skew, queues) = (self.settings.skew, self.settings.queues);
-        self.settings = Settings { skew, queues, ..Settings::calm(self.settings.config.clone()) };
+        self.settings = Settings { queues, skew, ..Settings::calm(self.settings.config.clone()) };
         for machine in self.machines.values_mut() {
             machine.mend();
             machine.post.set_broken(false);

@@ -40,6 +40,21 @@ pub(crate) enum Operation {
     Admin,
 }
 
+/// Where a client sends something: a guess.
+#[derive(Clone, Debug)]
+struct Target {
+    store: u64,
+    region: Region,
+    header: Header,
+}
+
+impl Target {
+    fn new(region: Region, store: u64, peer: Option<Peer>) -> Self {
+        let (id, epoch) = (region.region_id(), region.epoch());
+        Target { store, region, header: Header { region: id, peer, epoch, term: 0 } }
+    }
+}
+
 impl Workload {
     /// Begins some operation.
     pub(crate) fn begin(&mut self, world: &mut World, checks: &mut Checks) -> Verdict {
@@ -47,8 +62,7 @@ impl Workload {
             return Ok(());
         }
         let key = self.some_key();
-        let Some((region, store, peer)) = self.aim(world, &name(key)) else { return Ok(()) };
-        let header = self.header(&region, peer);
+        let Some(target) = self.aim(world, &name(key)) else { return Ok(()) };
         let mut place = self.rng.below(self.rates.weights.iter().sum());
         let kind = self.rates.weights.iter().position(|weight| {
             let is_here = place < *weight;
@@ -56,15 +70,15 @@ impl Workload {
             is_here
         });
         match kind {
-            Some(0) => self.write(world, checks, store, header, &region),
-            Some(1) => return self.read(world, checks, store, header, &region, Way::Local),
-            Some(2) => return self.read(world, checks, store, header, &region, Way::Index),
+            Some(0) => self.write(world, checks, &target),
+            Some(1) => return self.read(world, checks, &target, Way::Local),
+            Some(2) => return self.read(world, checks, &target, Way::Index),
             Some(3) => {
                 let way = if self.rng.chance(1, 2) { Way::Gets } else { Way::Snap };
-                return self.read(world, checks, store, header, &region, way);
+                return self.read(world, checks, &target, way);
             }
-            Some(4) => self.look(world, store, header, &region),
-            Some(_) | None => self.scratch(world, store, header, &region),
+            Some(4) => self.look(world, &target),
+            Some(_) | None => self.scratch(world, &target),
         }
         Ok(())
     }
@@ -74,7 +88,7 @@ impl Workload {
     }
 
     /// A guess at the region of a key, the store that leads it, and the peer there.
-    fn aim(&mut self, world: &World, key: &[u8]) -> Option<(Region, u64, Option<Peer>)> {
+    fn aim(&mut self, world: &World, key: &[u8]) -> Option<Target> {
         let scheduler = world.scheduler();
         let known = scheduler.region_by_key(key).and_then(|region| {
             let leader = scheduler.leader(region.region_id())?;
@@ -95,12 +109,12 @@ impl Workload {
                 let old: Vec<_> =
                     self.remembered.iter().filter(|(region, _)| region.contains(key)).collect();
                 let (region, leader) = self.rng.pick(&old).copied().cloned().or(known)?;
-                Some((region, leader.store_id, Some(leader)))
+                Some(Target::new(region, leader.store_id, Some(leader)))
             }
             1 => {
                 let (region, _) = known?;
                 let peer = *self.rng.pick(&region.peers)?;
-                Some((region, peer.store_id, None))
+                Some(Target::new(region, peer.store_id, None))
             }
             2..8 => {
                 // Whoever believes that it leads, also if it does not any more.
@@ -112,17 +126,14 @@ impl Workload {
                     }));
                 }
                 let view = self.rng.pick(&leaders)?;
-                Some(((*view.region).clone(), view.peer.store_id, Some(view.peer)))
+                let region = (*view.region).clone();
+                Some(Target::new(region, view.peer.store_id, Some(view.peer)))
             }
             _ => {
                 let (region, leader) = known?;
-                Some((region, leader.store_id, Some(leader)))
+                Some(Target::new(region, leader.store_id, Some(leader)))
             }
         }
-    }
-
-    fn header(&mut self, region: &Region, peer: Option<Peer>) -> Header {
-        Header { region: region.region_id(), peer, epoch: region.epoch(), term: 0 }
     }
 
     /// Some keys of a region, at most `most` of those that `fit`.
@@ -134,14 +145,8 @@ impl Workload {
         keys
     }
 
-    fn write(
-        &mut self,
-        world: &mut World,
-        checks: &mut Checks,
-        store: u64,
-        header: Header,
-        region: &Region,
-    ) {
+    fn write(&mut self, world: &mut World, checks: &mut Checks, target: &Target) {
+        let Target { store, region, header } = target;
         let keys = self.keys_of(region, 3, |key| !is_list(key));
         if keys.is_empty() {
             return;
@@ -163,29 +168,27 @@ impl Workload {
             checks.registers.begin(*key, id, now);
         }
         let operation = Operation::Write { id, keys, reads };
-        self.send(world, store, header, operation, Command::Write(requests));
+        self.send(world, *store, *header, operation, Command::Write(requests));
     }
 
     fn read(
         &mut self,
         world: &mut World,
         checks: &mut Checks,
-        store: u64,
-        header: Header,
-        region: &Region,
+        target: &Target,
         way: Way,
     ) -> Verdict {
+        let Target { store, region, header } = target;
         let keys = self.keys_of(region, 6, |_| true);
         if keys.is_empty() {
             return Ok(());
         }
         let cf = Cf::Default;
         let command = match way {
-            Way::Local => match world.read(store, &header) {
+            Way::Local => match world.read(*store, header) {
                 Some(LocalRead::Answered(Ok(snapshot))) => {
-                    let begun = self.now();
                     world.counts.lease_reads += 1;
-                    return self.found_locally(world, checks, &header, &snapshot, &keys, begun);
+                    return self.found_locally(world, checks, header, &snapshot, &keys);
                 }
                 Some(LocalRead::Answered(Err(_))) => return Ok(()),
                 Some(LocalRead::Ask) | None => Command::Read,
@@ -197,7 +200,7 @@ impl Workload {
             }
             Way::Snap => Command::Write(vec![Request::Snap]),
         };
-        self.send(world, store, header, Operation::Read { keys }, command);
+        self.send(world, *store, *header, Operation::Read { keys }, command);
         Ok(())
     }
 
@@ -218,9 +221,9 @@ impl Workload {
         let region = scheduler.region_by_key(&name(key));
         let known = region.and_then(|region| {
             let leader = scheduler.leader(region.region_id())?;
-            Some((self.header(&region, Some(leader)), leader.store_id, region))
+            Some(Target::new(region, leader.store_id, Some(leader)))
         });
-        if let Some((header, store, region)) = known {
+        if let Some(Target { store, region, header }) = known {
             let keys: Vec<usize> =
                 (0..self.rates.keys).filter(|key| region.contains(&name(*key))).collect();
             let get = |key: &usize| Request::Get { cf: Cf::Default, key: name(*key) };
@@ -230,17 +233,18 @@ impl Workload {
         Some(format!("key {key}"))
     }
 
-    fn look(&mut self, world: &mut World, store: u64, header: Header, region: &Region) {
+    fn look(&mut self, world: &mut World, target: &Target) {
+        let Target { store, region, header } = target;
         let mut keys = self.keys_of(region, 2, is_list);
-        keys.retain(|key| !self.latches.contains(&(store, *key)));
+        keys.retain(|key| !self.latches.contains(&(*store, *key)));
         if keys.is_empty() {
             return;
         }
         for key in &keys {
-            self.latches.insert((store, *key));
+            self.latches.insert((*store, *key));
         }
         let id = self.id();
-        self.send(world, store, header, Operation::Look { id, keys }, Command::Read);
+        self.send(world, *store, *header, Operation::Look { id, keys }, Command::Read);
     }
 
     /// An append has been computed: its lists are written back.
@@ -248,8 +252,8 @@ impl Workload {
         let Some(Computed { id, store, header, lists }) = self.computed.remove(&id) else { return };
         let cf = Cf::Default;
         let put = |(key, list): (&usize, &Vec<u64>)| {
-            let value: String = list.iter().chain([&id]).map(|id| format!("{id},")).collect();
-            Request::Put { cf, key: name(*key), value: value.into() }
+            let ids: Vec<String> = list.iter().chain([&id]).map(u64::to_string).collect();
+            Request::Put { cf, key: name(*key), value: ids.join(",").into() }
         };
         let requests = lists.iter().map(put).collect();
         let keys: Vec<usize> = lists.keys().copied().collect();
@@ -261,7 +265,8 @@ impl Workload {
         self.send(world, store, header, Operation::Append { id, keys }, Command::Write(requests));
     }
 
-    fn scratch(&mut self, world: &mut World, store: u64, header: Header, region: &Region) {
+    fn scratch(&mut self, world: &mut World, target: &Target) {
+        let Target { store, region, header } = target;
         let keys = self.keys_of(region, 3, |_| true);
         let mut requests = Vec::new();
         for key in keys {
@@ -279,7 +284,7 @@ impl Workload {
             });
         }
         if !requests.is_empty() {
-            self.send(world, store, header, Operation::Scratch, Command::Write(requests));
+            self.send(world, *store, *header, Operation::Scratch, Command::Write(requests));
         }
     }
 }

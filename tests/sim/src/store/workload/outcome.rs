@@ -76,7 +76,9 @@ impl Workload {
                 self.settle_write(checks, id, &keys, &outcome);
                 if outcome.is_ok() {
                     world.counts.appends += 1;
-                    keys.iter().for_each(|key| checks.lists.appended(*key, id));
+                    for key in &keys {
+                        checks.lists.appended(*key, id);
+                    }
                 }
             }
             Operation::Scratch | Operation::Admin => {}
@@ -115,8 +117,9 @@ impl Workload {
         header: &Header,
         snapshot: &RegionSnapshot,
         keys: &[usize],
-        begun: Moment,
     ) -> Verdict {
+        // Nothing else has happened since it was asked for.
+        let begun = self.now();
         world.trace.event(begun, || format!("read under a lease by {header:?}: {snapshot:?}"));
         let done = Done::Read(snapshot.clone());
         answers::check_epoch(header.epoch, &Command::Read, &done)?;
