@@ -237,17 +237,30 @@ impl Cluster {
 
     /// Gives a region a peer.
     pub(crate) async fn must_add_peer(&self, region: u64, peer: Peer) {
-        let region = RegionId::new(region);
-        self.scheduler().set_operator(region, Operator::AddPeer(peer));
-        let is_there =
-            || self.scheduler().region_by_id(region)?.peers.contains(&peer).then_some(());
-        let done = self.poll(500, millis(10), is_there).await;
-        assert!(done.is_some(), "{peer:?} is not added to {:?}", self.told(region));
+        self.must_add_peer_within(REQUEST_LIMIT, region.into(), peer).await;
     }
 
     /// Takes a peer from a region.
     pub(crate) async fn must_remove_peer(&self, region: u64, peer: Peer) {
-        let region = RegionId::new(region);
+        self.must_remove_peer_within(REQUEST_LIMIT, region.into(), peer).await;
+    }
+
+    /// Gives a region a peer, for which there is so much time.
+    pub(crate) async fn must_add_peer_within(&self, limit: Duration, region: RegionId, peer: Peer) {
+        self.scheduler().set_operator(region, Operator::AddPeer(peer));
+        let is_there =
+            || self.scheduler().region_by_id(region)?.peers.contains(&peer).then_some(());
+        let done = self.poll_within(limit, millis(10), is_there).await;
+        assert!(done.is_some(), "{peer:?} is not added to {:?}", self.told(region));
+    }
+
+    /// Takes a peer from a region, for which there is so much time.
+    pub(crate) async fn must_remove_peer_within(
+        &self,
+        limit: Duration,
+        region: RegionId,
+        peer: Peer,
+    ) {
         self.scheduler().set_operator(region, Operator::RemovePeer(peer));
         let is_gone = || {
             let known = self.scheduler().region_by_id(region)?;
