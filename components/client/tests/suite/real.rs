@@ -1,11 +1,6 @@
-//! What the tests of this crate share.
-
-#![allow(dead_code, reason = "each test uses a part of it")]
-
-pub(crate) mod gate;
+//! The real scheduler, in the process of the test.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use client::{Config, SchedulerClient};
 use engine::{Engine, Layout, Memory};
@@ -16,13 +11,13 @@ use scheduler::failure::Failure;
 use scheduler::node::{Base, Running};
 use slog::{Discard, Logger, o};
 
-use self::gate::Gate;
+use crate::gate::Gate;
 
 /// A real scheduler in the process of the test, behind a gate.
 pub(crate) struct Scheduler {
     pub(crate) gate: Gate,
     /// Kept: a scheduler whose `Stop` is gone stops.
-    stop: Stop,
+    _stop: Stop,
 }
 
 impl Scheduler {
@@ -47,43 +42,15 @@ impl Scheduler {
         tokio::spawn(async move {
             running.until(&stopping, &logger).await.0.expect("it serves until it is asked to stop");
         });
-        Scheduler { gate, stop }
+        Scheduler { gate, _stop: stop }
     }
 
     pub(crate) async fn client(&self) -> SchedulerClient {
-        self.client_with(config()).await
+        self.client_with(crate::config()).await
     }
 
     pub(crate) async fn client_with(&self, config: Config) -> SchedulerClient {
         let addr = self.gate.addr().to_string();
         SchedulerClient::connect(&[&addr], config, Rng::new(1)).await.expect("it is there")
     }
-}
-
-/// Patience for tests: nothing here is far away.
-pub(crate) fn config() -> Config {
-    Config {
-        connect: Duration::from_millis(500),
-        scheduler_attempt: Duration::from_millis(500),
-        scheduler_total: Duration::from_secs(10),
-        ..Config::default()
-    }
-}
-
-/// Asks again until the answer fits; for what takes effect a moment after it was sent.
-pub(crate) async fn eventually<T, F>(mut ask: impl FnMut() -> F, fits: impl Fn(&T) -> bool) -> T
-where
-    F: Future<Output = T>,
-    T: std::fmt::Debug,
-{
-    let mut last = None;
-    for _ in 0..1000 {
-        let answer = ask().await;
-        if fits(&answer) {
-            return answer;
-        }
-        last = Some(answer);
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("it never came to fit: {last:?}");
 }

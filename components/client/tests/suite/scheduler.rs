@@ -1,17 +1,17 @@
 //! The scheduler's client against a real scheduler, and against a network that breaks.
 
-mod common;
-
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use client::error::Cause;
 use client::{Config, SchedulerClient, Timestamp};
-use common::{Scheduler, config, eventually};
 use proto::metapb::{Peer, Region, RegionEpoch, Store};
 use proto::schedulerpb::{RegionHeartbeatRequest, StoreStats};
 use runtime::Rng;
+
+use crate::real::Scheduler;
+use crate::{config, eventually};
 
 fn store(id: u64) -> Store {
     Store { id, address: format!("127.0.0.1:{}", 20160 + id), ..Store::default() }

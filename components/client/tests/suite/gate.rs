@@ -1,7 +1,6 @@
 //! A network that can be cut: an address of its own, in front of another one.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
 
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -11,7 +10,6 @@ use tokio::sync::watch;
 pub(crate) struct Gate {
     addr: SocketAddr,
     target: watch::Sender<Option<SocketAddr>>,
-    passed: Arc<Mutex<u64>>,
 }
 
 impl Gate {
@@ -20,13 +18,10 @@ impl Gate {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("there are ports");
         let addr = listener.local_addr().expect("it is bound");
         let (target, watching) = watch::channel(None);
-        let passed = Arc::new(Mutex::new(0));
-        let counter = Arc::clone(&passed);
         tokio::spawn(async move {
             while let Ok((mut near, _)) = listener.accept().await {
                 let mut watching = watching.clone();
                 let Some(addr) = *watching.borrow_and_update() else { continue };
-                *counter.lock().expect("nobody panics with it") += 1;
                 tokio::spawn(async move {
                     let Ok(mut far) = TcpStream::connect(addr).await else { return };
                     tokio::select! {
@@ -36,7 +31,7 @@ impl Gate {
                 });
             }
         });
-        Gate { addr, target, passed }
+        Gate { addr, target }
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
@@ -51,10 +46,5 @@ impl Gate {
     /// Breaks all connections, and takes no new ones. Answers where it was open to.
     pub(crate) fn close(&self) -> Option<SocketAddr> {
         self.target.send_replace(None)
-    }
-
-    /// How many connections it has passed on.
-    pub(crate) fn passed(&self) -> u64 {
-        *self.passed.lock().expect("nobody panics with it")
     }
 }
