@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use raftstore::{Admin, Header};
+
 use super::Verdict;
 use super::check::STORES;
 use super::settings::draw;
@@ -150,7 +152,10 @@ impl Simulation {
     fn cut(&mut self) {
         self.world.counts.cuts += 1;
         let stores = self.stores();
-        let kind = self.rng.below(5);
+        let kind = self.rng.below(6);
+        if kind == 5 {
+            return self.deafen_in_a_handover();
+        }
         let victim = self.leader().unwrap_or_else(|| self.some_store());
         let other = self.some_store();
         let sides: Vec<bool> = stores.iter().map(|_| self.rng.chance(1, 2)).collect();
@@ -171,6 +176,24 @@ impl Simulation {
                 self.world.network().set_cut(*from, *to, is_cut && from != to);
             }
         }
+    }
+
+    /// A leader hears nobody any more, and is asked to hand over: it says so to its heir, who may lead before
+    /// the old leader knows.
+    fn deafen_in_a_handover(&mut self) {
+        let scheduler = self.world.scheduler();
+        let Some(region) = scheduler.random_region(&mut self.rng) else { return };
+        let Some(leader) = scheduler.leader(region.region_id()) else { return };
+        for other in self.stores() {
+            if other != leader.store_id {
+                self.world.network().set_cut(other, leader.store_id, true);
+            }
+        }
+        let Some(to) = self.rng.pick(&region.peers).copied() else { return };
+        let (id, epoch) = (region.region_id(), region.epoch());
+        let header = Header { region: id, peer: Some(leader), epoch, term: 0 };
+        let admin = Admin::TransferLeader { to };
+        self.workload.change(&mut self.world, leader.store_id, header, admin);
     }
 
     /// A store that leads some region.
