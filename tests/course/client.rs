@@ -217,9 +217,11 @@ impl Cluster {
         let Some(region) = self.scheduler().region_by_id(region) else { return };
         let command = Command::Admin(Admin::TransferLeader { to });
         match self.ask_leader(&region, command, REQUEST_LIMIT).await {
-            Some(Ok(Done::Admin(AdminDone::TransferLeader)))
-            // One is under way already, or the region has changed meanwhile.
-            | Some(Err(RegionError::Busy(_) | RegionError::EpochNotMatch { .. })) => {}
+            // Where it is refused, one is under way already, or the region has changed meanwhile.
+            Some(
+                Ok(Done::Admin(AdminDone::TransferLeader))
+                | Err(RegionError::Busy(_) | RegionError::EpochNotMatch { .. }),
+            ) => {}
             other => panic!("a transfer of leadership is answered by {other:?}"),
         }
     }

@@ -39,7 +39,7 @@ pub(crate) const fn millis(count: u64) -> Duration {
 }
 
 /// A test that takes longer is stuck; that of the course is ended at the same time.
-const LIMIT: Duration = Duration::from_secs(600);
+const LIMIT: Duration = Duration::from_mins(10);
 
 /// What was written, or deleted, is so on every disk that it concerns after this time.
 const DISK_LIMIT: Duration = Duration::from_secs(6);

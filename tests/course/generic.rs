@@ -19,6 +19,7 @@ use crate::world::run;
 
 /// What goes wrong, and for how many.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "any of them may go with any other")]
 pub(crate) struct Trouble {
     pub(crate) clients: u64,
     /// Messages are lost; more and more of them, where nothing else clears the network.
