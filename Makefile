@@ -102,8 +102,8 @@ project1 project4a project4b project4c: compiler ## course: raw calls, or one le
 project4: compiler ## course: 4A, 4B and 4C
 	scripts/run-tests -p storage --no-default-features --lib project4
 
-.PHONY: bench bench-coprocessor bench-engine bench-storage bench-raft bench-raftstore
-bench: bench-coprocessor bench-engine bench-raft bench-raftstore bench-storage ## every bench
+.PHONY: bench bench-coprocessor bench-engine bench-storage bench-raft bench-raftstore bench-scheduler
+bench: bench-coprocessor bench-engine bench-raft bench-raftstore bench-scheduler bench-storage ## every bench
 bench-engine: packages ## what the engine seam costs beside bare RocksDB
 	$(CARGO) bench --workspace --bench engine
 bench-coprocessor: packages ## what plans cost beside the bare scan of a million rows
@@ -115,6 +115,8 @@ bench-raftstore: packages ## what replication costs beside the disks below it
 	$(CARGO) bench --workspace --bench raftstore
 bench-storage: packages ## what versions cost, and what a node serves beside a server that does nothing
 	$(CARGO) bench --workspace --bench storage --bench serving
+bench-scheduler: packages etcd ## timestamps, heartbeats, look-ups, and keys beside Debian's etcd
+	$(CARGO) bench --workspace --bench scheduler
 
 .PHONY: audit
 audit: ## licences, sources and known weaknesses of what we depend on (needs cargo-deny)

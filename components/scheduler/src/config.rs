@@ -180,7 +180,7 @@ fn has_host(url: &str) -> bool {
 
 /// The scheduler of a TinyKV cluster: timestamps, ids, the map of regions, and etcd's API for TinySQL.
 ///
-/// Without arguments it serves on http://127.0.0.1:2379 with its data in ./default.tinyscheduler. Long
+/// Without arguments it serves on <http://127.0.0.1:2379> with its data in ./default.tinyscheduler. Long
 /// flags may be written with one dash, as the Go original does: -data-dir=sched.
 #[derive(Debug, Parser)]
 #[command(name = "tinyscheduler-server", version)]

@@ -279,15 +279,14 @@ impl Running {
             base.logger.clone(),
         );
         let mut workers = Vec::new();
-        let backend = match &footing.outside {
-            Some(outside) => Backend::Outside(outside.clients.clone()),
-            None => {
-                keeper.lead()?;
-                state.membership.lead(Term::Endless);
-                let (space, worker) = own_space(config, &base, &state, &alarm, rng.fork("leases"))?;
-                workers.push(worker);
-                Backend::Own(space)
-            }
+        let backend = if let Some(outside) = &footing.outside {
+            Backend::Outside(outside.clients.clone())
+        } else {
+            keeper.lead()?;
+            state.membership.lead(Term::Endless);
+            let (space, worker) = own_space(config, &base, &state, &alarm, rng.fork("leases"))?;
+            workers.push(worker);
+            Backend::Own(space)
         };
         let (keeper, worker) =
             Worker::spawn_ticking("keeper", KEEPER_QUEUE, KEEPER_TICK, &alarm, keeper)?;
@@ -330,7 +329,7 @@ impl Running {
         }
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_service_status("", tonic_health::ServingStatus::Serving).await;
-        let server = transport()
+        let routes = transport()
             .add_service(Service::new(Arc::clone(&state), keeper).into_server())
             .add_service(etcd.kv())
             .add_service(etcd.watches())
@@ -342,10 +341,10 @@ impl Running {
         // Answers leave at once: held back to be sent together, as the system would, each waits for the
         // other side's delayed acknowledgement, which is 40 milliseconds.
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        let serving = server.serve_with_incoming_shutdown(incoming, stopping.asked());
+        let serving = routes.serve_with_incoming_shutdown(incoming, stopping.asked());
         let mut serving = std::pin::pin!(serving);
-        let served = tokio::select! {
-            outcome = &mut serving => outcome.map_err(NodeError::from),
+        let outcome = tokio::select! {
+            ended = &mut serving => ended.map_err(NodeError::from),
             () = stopping.asked() => {
                 let drained = tokio::time::timeout(DRAIN_MAX, &mut serving).await;
                 if drained.is_err() {
@@ -357,7 +356,7 @@ impl Running {
         drop(rounds);
         // A leader steps down, so that a successor need not wait for its lease to end.
         let _ = tokio::time::timeout(DRAIN_MAX, elections.join_next()).await;
-        (served, workers)
+        (outcome, workers)
     }
 }
 

@@ -95,6 +95,7 @@ impl State {
     }
 
     /// What stands before every response.
+    #[expect(clippy::unnecessary_wraps, reason = "a response has it as an option")]
     pub fn header(&self) -> Option<ResponseHeader> {
         Some(ResponseHeader { cluster_id: self.cluster_id, error: None })
     }

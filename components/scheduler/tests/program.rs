@@ -1,5 +1,7 @@
 //! The program as a person starts it: without a warning killed, paused, started again.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail at every step")]
+
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;

@@ -96,6 +96,8 @@ impl Cluster {
     /// Brings what is known of all stores' loads up to date.
     pub fn refresh_all(&mut self) {
         let ids: Vec<u64> = self.stores.iter().map(super::stores::Store::id).collect();
-        ids.into_iter().for_each(|id| self.refresh(id));
+        for id in ids {
+            self.refresh(id);
+        }
     }
 }

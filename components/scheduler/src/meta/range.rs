@@ -12,6 +12,9 @@ use proto::mvccpb::KeyValue;
 use super::error::MetaError;
 use super::space::Space;
 
+/// Where a walk over an ordered map begins and ends.
+pub type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
 /// A range as etcd writes it: without an end it is one key, and an end of one zero byte is infinity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRange {
@@ -43,7 +46,7 @@ impl KeyRange {
     }
 
     /// As bounds of an ordered map; none when nothing can lie in it.
-    pub fn bounds(&self) -> Option<(Bound<&[u8]>, Bound<&[u8]>)> {
+    pub fn bounds(&self) -> Option<Bounds<'_>> {
         let start = Bound::Included(self.start.as_ref());
         if self.is_one {
             return Some((start, start));
@@ -148,12 +151,15 @@ fn sort(found: &mut [Arc<KeyValue>], order: SortOrder, target: SortTarget) {
 mod tests {
     use super::*;
 
+    /// A range, a key, and whether it lies in it.
+    type Case = (&'static [u8], &'static [u8], &'static [u8], bool);
+
     #[test]
     fn ranges_are_read_as_etcd_writes_them() {
         let range = |key: &'static [u8], end: &'static [u8]| {
             KeyRange::new(&Bytes::from_static(key), &Bytes::from_static(end))
         };
-        let cases: [(&[u8], &[u8], &[u8], bool); 8] = [
+        let cases: [Case; 8] = [
             (b"a", b"", b"a", true),
             (b"a", b"", b"ab", false),
             (b"a", b"c", b"bz", true),

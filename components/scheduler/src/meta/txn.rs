@@ -283,5 +283,5 @@ fn check_operations(operations: &[RequestOp]) -> Result<(), MetaError> {
         }
     }
     let is_deleted = |key: &&Bytes| deleted.iter().any(|range| range.contains(key));
-    if puts.iter().any(|key| is_deleted(key)) { Err(MetaError::DuplicateKey) } else { Ok(()) }
+    if puts.iter().any(is_deleted) { Err(MetaError::DuplicateKey) } else { Ok(()) }
 }

@@ -49,6 +49,7 @@ pub trait Sink: Send {
 
 /// What a watcher wants to see.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of etcd's request")]
 pub struct Interest {
     /// These keys.
     pub range: KeyRange,

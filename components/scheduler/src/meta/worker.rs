@@ -39,6 +39,9 @@ pub const ETCD_VERSION: &str = "3.4.3";
 /// Something that is told once.
 pub type Told = Box<dyn FnOnce(WatchResponse) + Send>;
 
+/// An answer that waits for the disk, and is told how that went.
+type Deferred = Box<dyn FnOnce(Result<(), MetaError>) + Send>;
+
 /// What the space is asked to do.
 #[expect(missing_docs, reason = "they are called as the calls of etcd's API that they carry out")]
 pub enum Task {
@@ -84,7 +87,7 @@ pub struct MetaRunner {
     rng: Rng,
     failure: Arc<Failure>,
     /// What to say once the batch is on disk.
-    answers: Vec<Box<dyn FnOnce(Result<(), MetaError>) + Send>>,
+    answers: Vec<Deferred>,
     /// The last revision that watchers were shown.
     shown: i64,
     /// The next id for a watcher, by stream.

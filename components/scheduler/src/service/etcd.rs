@@ -85,6 +85,7 @@ impl Etcd {
         MaintenanceServer::new(self.clone())
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "a response has it as an option")]
     fn header(&self) -> Option<ResponseHeader> {
         Some(ResponseHeader {
             cluster_id: self.state.cluster_id,

@@ -49,6 +49,7 @@ pub fn refused(state: &State, error: &Error) -> Result<Option<ResponseHeader>, S
 }
 
 /// A header that says what is wrong.
+#[expect(clippy::unnecessary_wraps, reason = "a response has it as an option")]
 pub fn header(state: &State, kind: ErrorType, message: String) -> Option<ResponseHeader> {
     let error = schedulerpb::Error { r#type: kind.into(), message };
     Some(ResponseHeader { cluster_id: state.cluster_id, error: Some(error) })
@@ -64,8 +65,7 @@ pub fn status(error: &Error) -> Status {
         Error::Stale { .. } => Code::Aborted,
         Error::Invalid(_) => Code::InvalidArgument,
         // The client asks who leads, and then asks there.
-        Error::NotLeader => Code::Unavailable,
-        Error::Records(_) => Code::Unavailable,
+        Error::NotLeader | Error::Records(_) => Code::Unavailable,
         Error::Engine(_) => Code::Internal,
     };
     Status::new(code, error.to_string())

@@ -2,6 +2,7 @@
 
 mod course;
 mod fixture;
+mod keeper;
 mod operators;
 mod project3c;
 mod regions;

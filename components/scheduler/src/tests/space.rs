@@ -159,8 +159,8 @@ fn reads_are_sorted_filtered_and_cut() {
     }
     let counted = range(&fixture.space, &RangeRequest { limit: 1, ..base() }).unwrap();
     assert_eq!(counted.count, 3);
-    let bare = range(&fixture.space, &RangeRequest { keys_only: true, ..base() }).unwrap();
-    assert!(bare.kvs.iter().all(|kv| kv.value.is_empty()));
+    let valueless = range(&fixture.space, &RangeRequest { keys_only: true, ..base() }).unwrap();
+    assert!(valueless.kvs.iter().all(|kv| kv.value.is_empty()));
 }
 
 fn operation(request: Request) -> RequestOp {

@@ -1,5 +1,7 @@
 //! A scheduler as its clients meet it: over gRPC, in the process of the test.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail at every step")]
+
 mod debian;
 mod differential;
 mod etcd;

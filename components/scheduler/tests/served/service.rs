@@ -255,8 +255,10 @@ async fn stores_come_and_leave_and_never_come_back() {
     let again = PutStoreRequest { header, store: Some(store(2)) };
     let refused = fixture.client.put_store(again).await.unwrap().into_inner();
     assert_eq!(refused.header.unwrap().error.unwrap().r#type(), ErrorType::StoreTombstone);
-    let stats = Some(StoreStats { store_id: 2, ..StoreStats::default() });
-    let request = StoreHeartbeatRequest { header, stats };
+    let request = StoreHeartbeatRequest {
+        header,
+        stats: Some(StoreStats { store_id: 2, ..StoreStats::default() }),
+    };
     let refused = fixture.client.store_heartbeat(request).await.unwrap().into_inner();
     assert_eq!(refused.header.unwrap().error.unwrap().r#type(), ErrorType::StoreTombstone);
     for (exclude_tombstone_stores, count) in [(false, 2), (true, 1)] {
