@@ -9,6 +9,10 @@ use crate::{Cf, Compression, Config, Layout, RocksConfig};
 /// Bits of filter per key: one read in a hundred for a key that is not there touches a file.
 const FILTER_BITS_PER_KEY: f64 = 10.0;
 
+/// How many keys of a file share what they begin with. Whoever looks for one key walks over half as
+/// many others: the library's 16 makes files a few percent smaller and each look-up a tenth slower.
+const KEYS_SHARING_A_PREFIX: i32 = 4;
+
 /// How much of a write buffer its filter takes: with small values about ten bits per key, as above. A
 /// key that was not written lately is then found out to be missing there by one look into memory
 /// instead of twenty.
@@ -91,6 +95,7 @@ fn tables(cache: &Cache, filter: bool) -> BlockBasedOptions {
     tables.set_block_size(16 << 10);
     tables.set_format_version(5);
     if filter {
+        tables.set_block_restart_interval(KEYS_SHARING_A_PREFIX);
         tables.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
         tables.set_bloom_filter(FILTER_BITS_PER_KEY, false);
     }

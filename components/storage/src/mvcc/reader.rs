@@ -37,7 +37,8 @@ impl<'a> Records<'a> {
         let mut end = Vec::with_capacity(encoded.len() + OLDEST.len());
         end.extend_from_slice(encoded);
         end.extend_from_slice(&OLDEST);
-        let cursor = reader.cursor(Cf::Write, KeyRange::new(encoded, &end))?;
+        // Nobody goes back from where it is sought, so its first key does not matter.
+        let cursor = reader.cursor(Cf::Write, KeyRange::new(b"", &end))?;
         Ok(Records { cursor, end })
     }
 
