@@ -153,7 +153,7 @@ impl Peer {
         let replicated =
             followers.iter().map(|follower| follower.match_index).min().unwrap_or(applied);
         let is_worth_it =
-            |index: u64| index.saturating_sub(first - 1) >= (config.log_gc_count / 4).max(1);
+            |index: u64| index.saturating_sub(first - 1) >= (config.log_gc_count / 2).max(1);
         let index = if is_full {
             applied
         } else if is_worth_it(replicated.min(applied)) {
