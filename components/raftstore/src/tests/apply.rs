@@ -1,6 +1,7 @@
 //! Committed entries on their own: what each does to the data, and that bytes which make no sense do
 //! the same everywhere, namely nothing.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use engine::{Cf, Engine, Faults, Faulty, Layout, MAX_KEY_BYTES};
@@ -178,6 +179,24 @@ fn a_read_sees_its_own_time_even_if_a_part_is_given_up_right_after() {
 }
 
 #[test]
+fn what_is_applied_and_how_far_is_one_write() {
+    for keep in 0..=6 {
+        let mut bench = Bench::new();
+        for key in ["a", "b", "c"] {
+            let entry = bench.write(&[put(key, "1")]);
+            assert!(bench.apply_one(entry).is_ok());
+        }
+        let kv = bench.kv.crash(keep);
+        let state = state::apply_state(&kv, REGION).unwrap();
+        let applied = state.map_or(5, |state| state.applied_index);
+        for (index, key) in (6..).zip(["a", "b", "c"]) {
+            let is_there = kv.get(Cf::Default, key.as_bytes()).unwrap().is_some();
+            assert_eq!(is_there, index <= applied, "{key} after a crash that keeps {keep}");
+        }
+    }
+}
+
+#[test]
 fn a_read_is_of_the_term_of_its_entry() {
     let mut bench = Bench::new();
     bench.term = 9;
@@ -305,17 +324,17 @@ fn outcome(entries: &[(EntryType, Vec<u8>)]) -> (Vec<String>, String) {
     let entries = entries.iter().map(|(kind, data)| bench.entry(*kind, data.clone())).collect();
     let answers = bench.apply(entries);
     let shown = answers.iter().map(|answer| format!("{answer:?}")).collect();
-    let mut cursor_text = String::new();
+    let mut held = String::new();
     let view = bench.kv.snapshot().unwrap();
     for cf in Cf::ALL {
         let mut cursor = view.cursor(cf, engine::KeyRange::ALL).unwrap();
         let mut is_valid = cursor.seek_to_first().unwrap();
         while is_valid {
-            cursor_text += &format!("{cf} {:?} {:?}\n", cursor.key(), cursor.value());
+            writeln!(held, "{cf} {:?} {:?}", cursor.key(), cursor.value()).unwrap();
             is_valid = cursor.next().unwrap();
         }
     }
-    (shown, cursor_text)
+    (shown, held)
 }
 
 /// Bytes that nearly are a command.
@@ -385,8 +404,7 @@ fn requests_that_make_no_sense_are_refused() {
         vec![request(77)],
         vec![local],
     ] {
-        let command =
-            RaftCmdRequest { header: Some(header.clone()), requests, admin_request: None };
+        let command = RaftCmdRequest { header: Some(header), requests, admin_request: None };
         let entry = bench.entry(EntryType::EntryNormal, command.encode_to_vec());
         let answer = bench.apply_one(entry);
         assert!(matches!(answer, Err(RegionError::Refused(_))), "{command:?}: {answer:?}");

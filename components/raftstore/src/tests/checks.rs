@@ -7,7 +7,7 @@ use proto::{PeerId, RegionId, StoreId};
 use runtime::mark;
 use runtime::units::Bytes as Size;
 
-use super::cluster::{Cluster, FIRST, found, peer, put, quiet};
+use super::cluster::{Cluster, FIRST, Waiter, found, peer, put, quiet};
 use crate::config::Config;
 use crate::error::RegionError;
 use crate::message::{Admin, AdminDone, Command, Done, Header, Request};
@@ -208,14 +208,14 @@ fn a_full_inbox_refuses_commands_as_busy_and_drops_messages() {
     let header = cluster.header(1, FIRST);
     let mut waiters: Vec<_> = (0..20).map(|_| cluster.send(1, header, write("a"))).collect();
     assert_eq!(cluster.process(1).unwrap().router.waiting(), 16);
-    let busy = waiters.iter_mut().filter_map(|waiter| waiter.try_take());
+    let busy = waiters.iter_mut().filter_map(Waiter::try_take);
     let busy: Vec<_> = busy.map(|answer| answer.0.unwrap_err()).collect();
     assert_eq!(busy.len(), 4);
     assert!(busy.iter().all(|error| matches!(error, RegionError::Busy(_))), "{busy:?}");
     cluster.process(1).unwrap().router.unreachable(FIRST, 2);
     assert_eq!(cluster.process(1).unwrap().router.waiting(), 16, "dropped");
     cluster.settle();
-    let done = waiters.iter_mut().filter_map(|waiter| waiter.try_take()).count();
+    let done = waiters.iter_mut().filter_map(Waiter::try_take).count();
     assert_eq!(done, 16, "the others are done");
 }
 
@@ -250,4 +250,21 @@ fn a_batch_reads_its_own_writes_through_the_log() {
     assert_eq!(found(answer.unwrap()), Some("2".into()), "as of the end of the command");
     let region = cluster.region(2, FIRST);
     assert_eq!(region, Region { peers: region.peers.clone(), ..cluster.region(1, FIRST) });
+}
+
+#[test]
+fn the_scheduler_is_told_of_a_region_when_it_is_led_when_it_changes_and_from_time_to_time() {
+    let mut cluster = Cluster::three();
+    cluster.lead(FIRST, 1);
+    cluster.scheduler.heartbeats();
+    cluster.tick(10);
+    let seen = cluster.scheduler.heartbeats();
+    let [heartbeat] = &seen[..] else { panic!("one in a second: {seen:?}") };
+    assert_eq!((heartbeat.leader, heartbeat.region.id), (peer(1), 1));
+    assert_eq!(heartbeat.pending_peers, []);
+    cluster.split(FIRST, "m", 2);
+    let seen = cluster.scheduler.heartbeats();
+    for id in [1, 2] {
+        assert!(seen.iter().any(|heartbeat| heartbeat.region.id == id), "region {id}: {seen:?}");
+    }
 }

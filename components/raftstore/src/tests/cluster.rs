@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use engine::{Cf, Engine as _, KeyRange};
+use engine::Cf;
 use prost::Message as _;
 use proto::eraftpb::ConfChangeType;
 use proto::metapb::{Peer, Region, RegionEpoch};
@@ -18,11 +18,11 @@ use tempfile::TempDir;
 use super::machine::{Machine, TICK, World};
 use super::net::{Net, to_store};
 use super::scheduler::TestScheduler;
+use crate::bootstrap;
 use crate::config::Config;
 use crate::error::RegionError;
 use crate::message::{Admin, Answer, Command, Done, Header, RegionSnapshot, Request, Response};
 use crate::snapshot::{self, SnapKey};
-use crate::{bootstrap, state};
 
 /// The first region of every test.
 pub(crate) const FIRST: RegionId = RegionId::new(1);
@@ -235,36 +235,6 @@ impl Cluster {
         panic!("a minute has passed without this: {what}\n{}", self.show());
     }
 
-    /// What every store says of its regions.
-    pub(crate) fn show(&self) -> String {
-        let mut lines = Vec::new();
-        for (id, machine) in &self.machines {
-            if let Some(why) = &machine.stopped {
-                lines.push(format!("store {id} stopped: {why}"));
-            }
-            let Some(process) = &machine.process else { continue };
-            for (region, own, status) in process.raft.statuses() {
-                lines.push(format!("store {id} region {region} peer {}: {status}", own.id));
-            }
-        }
-        lines.join("\n")
-    }
-
-    /// The store that leads a region, in the highest term if several believe so.
-    pub(crate) fn leader(&self, region: RegionId) -> Option<u64> {
-        let mut best = None;
-        for (id, machine) in &self.machines {
-            let Some(view) = machine.process.as_ref().and_then(|p| p.router.view(region)) else {
-                continue;
-            };
-            let leads = machine.stopped.is_none() && view.leader == Some(view.peer);
-            if leads && best.is_none_or(|(term, _)| term < view.term) {
-                best = Some((view.term, *id));
-            }
-        }
-        best.map(|(_, id)| id)
-    }
-
     /// Waits until some store leads a region, and says which.
     pub(crate) fn wait_for_leader(&mut self, region: RegionId) -> u64 {
         self.tick_until("a leader", |cluster| {
@@ -291,12 +261,6 @@ impl Cluster {
             self.tick(3);
         }
         panic!("store {store} never leads region {region}\n{}", self.show());
-    }
-
-    /// A region as a store knows it.
-    pub(crate) fn region(&self, store: u64, region: RegionId) -> Region {
-        let process = self.process(store).expect("the store runs");
-        process.router.view(region).map(|view| (*view.region).clone()).unwrap_or_default()
     }
 
     /// The header of somebody who knows the region as this store does.
@@ -434,46 +398,6 @@ impl Cluster {
             );
         }
     }
-
-    /// How far a store has applied a region, if it has its data.
-    pub(crate) fn applied(&self, store: u64, region: RegionId) -> Option<(u64, RegionEpoch)> {
-        let kv = &*self.machines[&store].kv.engine;
-        let record = state::region_state(kv, region).ok()??;
-        if state::is_tombstone(&record) || state::install_markers(kv).ok()?.contains_key(&region) {
-            return None;
-        }
-        let applied = state::apply_state(kv, region).ok()??.applied_index;
-        Some((applied, state::region_of(&record).epoch()))
-    }
-
-    /// What a store holds in the range of a region.
-    pub(crate) fn data(&self, store: u64, region: &Region) -> BTreeMap<(Cf, Bytes), Bytes> {
-        let view = self.machines[&store].kv.engine.snapshot().unwrap();
-        let mut held = BTreeMap::new();
-        for cf in Cf::DATA {
-            let range = KeyRange::new(&region.start_key, &region.end_key);
-            let mut cursor = view.cursor(cf, range).unwrap();
-            let mut is_valid = cursor.seek_to_first().unwrap();
-            while is_valid {
-                let key = Bytes::copy_from_slice(cursor.key());
-                held.insert((cf, key), Bytes::copy_from_slice(cursor.value()));
-                is_valid = cursor.next().unwrap();
-            }
-        }
-        held
-    }
-
-    /// The peer of a region on a store and what Raft says of it.
-    pub(crate) fn status(&self, store: u64, region: RegionId) -> Option<raft::Status> {
-        let statuses = self.process(store)?.raft.statuses();
-        statuses.into_iter().find(|(id, ..)| *id == region).map(|(.., status)| status)
-    }
-
-    /// Whether the disk of a store says that its peer of a region is gone for good.
-    pub(crate) fn is_buried(&self, store: u64, region: RegionId) -> bool {
-        let record = state::region_state(&*self.machines[&store].kv.engine, region).unwrap();
-        record.is_some_and(|record| state::is_tombstone(&record))
-    }
 }
 
 /// Changes a byte in the middle of every received file.
@@ -481,7 +405,7 @@ pub(crate) fn spoil(dir: &std::path::Path) {
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        if name.starts_with("rev_") && name.ends_with(".sst") {
+        if name.starts_with("rev_") && path.extension().is_some_and(|ending| ending == "sst") {
             let mut content = std::fs::read(&path).unwrap();
             let middle = content.len() / 2;
             content[middle] ^= 0x10;

@@ -33,7 +33,11 @@ fn arm(cluster: &mut Cluster, store: u64, fault: Fault, after: u64) {
 }
 
 /// Runs a story with a crash at each of its points; answers how many crashes there were.
-fn crash_everywhere(store: u64, begin: impl Fn() -> Cluster, story: impl Fn(&mut Cluster)) -> u32 {
+fn crash_everywhere(
+    store: u64,
+    begin: impl Fn() -> Cluster,
+    goes_on: impl Fn(&mut Cluster),
+) -> u32 {
     let mut crashes = 0;
     for fault in FAULTS {
         for after in 0.. {
@@ -44,7 +48,7 @@ fn crash_everywhere(store: u64, begin: impl Fn() -> Cluster, story: impl Fn(&mut
                 arm(&mut cluster, store, fault, after);
                 let label = format!("store {store}, {fault:?} {after}, loss {loss}");
                 let run = std::panic::AssertUnwindSafe(|| {
-                    story(&mut cluster);
+                    goes_on(&mut cluster);
                     cluster.plan.unwrap_or_default().happened
                 });
                 match std::panic::catch_unwind(run) {

@@ -1,7 +1,10 @@
 //! Reads without the log: when a lease begins, what ends it, and what a reader sees in between.
 
+use std::sync::Arc;
+
 use proto::RegionId;
 use proto::eraftpb::MessageType;
+use proto::metapb::RegionEpoch;
 use runtime::clock::Clock as _;
 use runtime::mark;
 
@@ -10,7 +13,7 @@ use super::machine::TICK;
 use super::net::{kind, to_store};
 use crate::config::Config;
 use crate::message::{Admin, Command};
-use crate::router::LocalRead;
+use crate::router::{LocalRead, View};
 
 /// Whether a store would serve a read alone now.
 fn has_lease(cluster: &Cluster, store: u64) -> bool {
@@ -171,15 +174,14 @@ fn a_reader_looks_twice() {
     let header = cluster.header(1, FIRST);
     let old = router.view(FIRST).unwrap();
     // What changes between the two looks, as the engine is being asked for its snapshot.
-    let changes: [fn(&mut crate::router::View); 4] = [
-        |view| view.term += 1,
-        |view| view.lease_until = None,
-        |view| {
-            std::sync::Arc::make_mut(&mut view.region).region_epoch.as_mut().unwrap().version = 9
-        },
-        |view| {
-            std::sync::Arc::make_mut(&mut view.region).region_epoch.as_mut().unwrap().conf_ver = 9
-        },
+    let with_epoch = |view: &mut View, change: fn(&mut RegionEpoch)| {
+        change(Arc::make_mut(&mut view.region).region_epoch.as_mut().unwrap());
+    };
+    let changes: [&dyn Fn(&mut View); 4] = [
+        &|view| view.term += 1,
+        &|view| view.lease_until = None,
+        &|view| with_epoch(view, |epoch| epoch.version = 9),
+        &|view| with_epoch(view, |epoch| epoch.conf_ver = 9),
     ];
     for change in changes {
         mark::reset();

@@ -16,7 +16,9 @@ use crate::message::{Admin, Answer, Command, Done, Header};
 
 /// Counts the answers to numbered commands.
 #[derive(Clone, Default)]
-struct Answers(Arc<Mutex<BTreeMap<u32, Vec<Result<Done, RegionError>>>>>);
+struct Answers(Arc<Mutex<BTreeMap<u32, Vec<Outcome>>>>);
+
+type Outcome = Result<Done, RegionError>;
 
 impl Answers {
     fn reply(&self, number: u32) -> Reply<Answer> {
@@ -27,7 +29,7 @@ impl Answers {
         })
     }
 
-    fn all_once(&self) -> Vec<Result<Done, RegionError>> {
+    fn all_once(&self) -> Vec<Outcome> {
         let answers = std::mem::take(&mut *self.0.lock().unwrap());
         let one = |(number, mut answers): (u32, Vec<_>)| {
             assert_eq!(answers.len(), 1, "command {number}: {answers:?}");

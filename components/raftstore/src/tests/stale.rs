@@ -5,7 +5,7 @@ use proto::eraftpb::ConfChangeType::{AddNode, RemoveNode};
 use proto::eraftpb::{Message, MessageType};
 use proto::metapb::{Peer, Region, RegionEpoch};
 use proto::raft_serverpb::RaftMessage;
-use proto::{RegionId, StoreId};
+use runtime::clock::Clock as _;
 use runtime::mark;
 
 use super::cluster::{Cluster, FIRST, peer, quiet};
@@ -16,7 +16,7 @@ use crate::peer::stale::{Verdict, is_believable, judge, judge_by_tombstone};
 use crate::{keys, state};
 
 /// A vote, or an answer, of one peer to another, who know the region at this epoch.
-fn message(from: u64, to: Peer, conf_ver: u64) -> RaftMessage {
+pub(crate) fn message(from: u64, to: Peer, conf_ver: u64) -> RaftMessage {
     RaftMessage {
         region_id: 1,
         from_peer: Some(peer(from)),
@@ -254,7 +254,6 @@ fn a_peer_that_is_removed_in_two_ways_does_not_take_its_successor_along() {
         cluster.at(3).process.as_mut().unwrap().apply.step();
         reports += 1;
     }
-    use runtime::clock::Clock as _;
     let machine = cluster.at(3);
     let process = machine.process.as_mut().unwrap();
     process.raft.turn(clock.now()).unwrap();
@@ -278,6 +277,29 @@ fn a_peer_that_is_removed_in_two_ways_does_not_take_its_successor_along() {
     let saved = saved.and_then(|saved| saved.hard_state).expect("its vote is on disk");
     assert_eq!((saved.term, saved.vote), (50, 1));
     assert_eq!(mark::hits("a peer that was removed twice"), 1);
+}
+
+#[test]
+fn a_leader_that_applies_its_own_removal_tells_the_other_one_of_two() {
+    let mut cluster = Cluster::new(2, &[1, 2], quiet());
+    cluster.lead(FIRST, 1);
+    cluster.put("a", "1");
+    // The removal of 2 is in both logs, and 1 does not learn that.
+    cluster.net.lose(|message| kind(message) == Some(MessageType::MsgAppendResponse));
+    let change = Admin::ChangePeer { change: RemoveNode, peer: peer(2) };
+    assert!(cluster.admin(1, FIRST, change).is_none());
+    cluster.net.heal();
+    cluster.restart(1, 0);
+    let clock = cluster.world.clock.clone();
+    for store in [[1; 10], [2; 10], [2; 10], [2; 10]].concat() {
+        clock.advance(super::machine::TICK);
+        cluster.at(store).tick(&clock);
+        cluster.settle();
+    }
+    // 2 has led, has committed its own removal with the help of 1, and is gone.
+    assert!(cluster.is_buried(2, FIRST), "{}", cluster.show());
+    assert_eq!(cluster.region(1, FIRST).peers, [peer(1)], "1 knows that it is alone");
+    cluster.put("b", "1");
 }
 
 #[test]
@@ -333,145 +355,4 @@ fn messages_that_make_no_sense_are_dropped() {
     assert_eq!(mark::hits("a raft message that makes no sense"), 2);
     assert_eq!(cluster.process(2).unwrap().raft.peers(), 1, "nobody was made");
     assert!(cluster.machines[&2].stopped.is_none());
-}
-
-#[test]
-fn calls_for_a_split_to_come_are_kept_and_answered() {
-    let mut cluster = Cluster::three();
-    cluster.lead(FIRST, 1);
-    cluster.at(3).holds_apply = true;
-    cluster.isolate(2);
-    mark::reset();
-    cluster.net.heal();
-    // Store 2 is gone, so the right part needs the vote of store 3, which has not split yet.
-    cluster.split(FIRST, "m", 2);
-    cluster.at(2).crash(1);
-    cluster.tick(30);
-    assert!(mark::hits("a call for the right part of a split to come") > 0);
-    assert!(cluster.status(3, RegionId::new(2)).is_none(), "no peer is made beside the old region");
-    cluster.at(3).holds_apply = false;
-    cluster.settle();
-    let votes = cluster.net.sent();
-    let is_answer = |message: &&RaftMessage| {
-        message.region_id == 2
-            && from_store(message) == 3
-            && matches!(
-                kind(message),
-                Some(MessageType::MsgRequestVoteResponse | MessageType::MsgRequestPreVoteResponse)
-            )
-    };
-    assert!(votes.iter().find(is_answer).is_some(), "the calls are answered at once");
-    cluster.wait_for_leader(RegionId::new(2));
-}
-
-#[test]
-fn the_right_part_of_a_split_is_not_made_where_it_was_removed_already() {
-    let mut cluster = Cluster::three();
-    cluster.lead(FIRST, 1);
-    cluster.put("a", "1");
-    cluster.put("x", "1");
-    cluster.at(3).holds_apply = true;
-    cluster.split(FIRST, "m", 2);
-    let second = RegionId::new(2);
-    cluster.wait_for_leader(second);
-    cluster.change(second, RemoveNode, Peer { id: 23, store_id: 3 });
-    // The tombstone comes to store 3 in the way of a peer that was called before.
-    let mut batch = engine::WriteBatch::new();
-    let leader = cluster.leader(second).unwrap();
-    let gone = state::tombstone_region(
-        &cluster.region(leader, second),
-        Peer { id: 23, store_id: 3 },
-        RegionEpoch { conf_ver: 2, version: 2 },
-    );
-    state::put_tombstone(&mut batch, &gone);
-    cluster.machines[&3].kv.engine.write(&batch, engine::Durability::Synced).unwrap();
-    cluster.at(3).holds_apply = false;
-    cluster.tick(20);
-    assert!(cluster.status(3, second).is_none());
-    assert_eq!(cluster.data(3, &Region::new(second, "m", "")).len(), 0, "nobody owns it here");
-    cluster.converge(FIRST);
-    assert!(cluster.region(3, FIRST).peer_on_store(StoreId::new(3)).is_some());
-}
-
-/// A region on stores 1 to 3, and a call for the right part of a split to come that store 3 got while it
-/// had no regions yet, and answered.
-fn called_before_its_split() -> (Cluster, RaftMessage) {
-    let mut cluster = Cluster::new(3, &[1, 2], quiet());
-    cluster.lead(FIRST, 1);
-    let mut call = message(1, Peer { id: 23, store_id: 3 }, 1);
-    (call.region_id, call.from_peer) = (2, Some(Peer { id: 21, store_id: 1 }));
-    call.message = Some(Message {
-        msg_type: MessageType::MsgRequestVote.into(),
-        from: 21,
-        to: 23,
-        term: 6,
-        index: 5,
-        log_term: 5,
-        ..Message::default()
-    });
-    cluster.deliver(call.clone());
-    cluster.settle();
-    cluster.change(FIRST, AddNode, peer(3));
-    cluster.converge(FIRST);
-    (cluster, call)
-}
-
-#[test]
-fn a_peer_that_was_called_before_its_split_keeps_its_vote_and_its_promise() {
-    let (mut cluster, mut heartbeat) = called_before_its_split();
-    let second = RegionId::new(2);
-    let inner = heartbeat.message.as_mut().unwrap();
-    (inner.msg_type, inner.index, inner.log_term) = (MessageType::MsgHeartbeat.into(), 0, 0);
-    cluster.deliver(heartbeat);
-    cluster.at(3).holds_apply = true;
-    cluster.split(FIRST, "m", 2);
-    cluster.isolate(3);
-    cluster.at(3).holds_apply = false;
-    cluster.settle();
-    let status = cluster.status(3, second).unwrap();
-    assert_eq!((status.term, status.vote, status.last_index), (6, Some(21), 5));
-    // The leader that it has heard may hold a lease: it helps nobody else for an election timeout.
-    let ask = |term| {
-        let mut ask = message(2, Peer { id: 23, store_id: 3 }, 1);
-        (ask.region_id, ask.from_peer) = (2, Some(Peer { id: 22, store_id: 2 }));
-        ask.message = Some(Message {
-            msg_type: MessageType::MsgRequestVote.into(),
-            from: 22,
-            to: 23,
-            term,
-            index: 9,
-            log_term: 7,
-            ..Message::default()
-        });
-        ask
-    };
-    cluster.deliver(ask(8));
-    cluster.settle();
-    assert_eq!(cluster.status(3, second).unwrap().term, 6, "not yet");
-    cluster.tick(10);
-    cluster.deliver(ask(9));
-    cluster.settle();
-    assert_eq!(cluster.status(3, second).unwrap().vote, Some(22));
-}
-
-#[test]
-fn a_split_meets_its_right_part_while_that_is_being_removed() {
-    let (mut cluster, call) = called_before_its_split();
-    let second = RegionId::new(2);
-    assert_eq!(cluster.status(3, second).unwrap().vote, Some(21));
-    cluster.at(3).holds_apply = true;
-    cluster.split(FIRST, "m", 2);
-    let mut tombstone = call;
-    (tombstone.is_tombstone, tombstone.message) = (true, None);
-    tombstone.region_epoch = Some(RegionEpoch { conf_ver: 5, version: 2 });
-    cluster.deliver(tombstone);
-    cluster.settle();
-    mark::reset();
-    cluster.at(3).holds_apply = false;
-    cluster.settle();
-    assert_eq!(mark::hits("the right part of a split is being removed already"), 1);
-    assert!(cluster.is_buried(3, second) && cluster.status(3, second).is_none());
-    let admin = Admin::CompactLog { index: 0, term: 0 };
-    assert!(cluster.admin(1, FIRST, admin).unwrap().is_err(), "the store goes on");
-    cluster.converge(FIRST);
 }

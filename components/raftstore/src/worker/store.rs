@@ -165,3 +165,30 @@ impl RaftWorker {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_that_nobody_answers_make_room_for_newer_ones() {
+        let mut calls = Calls::default();
+        let regions = CALLED_REGIONS_MAX as u64 + 1;
+        for region in 1..=regions {
+            for round in 0..=CALLS_MAX as u64 {
+                let call = RaftMessage {
+                    region_id: region,
+                    region_epoch: Some(RegionEpoch { conf_ver: round, version: 1 }),
+                    ..RaftMessage::default()
+                };
+                calls.keep(RegionId::new(region), call);
+            }
+        }
+        assert_eq!(calls.0.len(), CALLED_REGIONS_MAX);
+        assert_eq!(calls.take(RegionId::new(1)), [], "the oldest region");
+        let kept = calls.take(RegionId::new(regions));
+        assert_eq!(kept.len(), CALLS_MAX);
+        assert_eq!(kept[0].region_epoch.unwrap_or_default().conf_ver, 1, "the oldest call");
+        assert_eq!(calls.take(RegionId::new(regions)), [], "each is answered once");
+    }
+}
