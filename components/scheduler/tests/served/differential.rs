@@ -212,12 +212,12 @@ async fn ask(channel: &Channel, step: Step) -> (i64, Result<String, String>) {
     let mut kv = KvClient::new(channel.clone());
     let mut leases = LeaseClient::new(channel.clone());
     macro_rules! text {
-        ($call:expr, $response:ident => $clean:expr) => {
+        ($call:expr, $response:ident => $clean:block) => {
             match $call.await {
                 Ok(response) => {
                     let mut $response = response.into_inner();
                     header(&mut $response.header);
-                    $clean;
+                    $clean
                     let revision = $response.header.map_or(0, |header| header.revision);
                     (revision, Ok(format!("{:?}", $response)))
                 }
@@ -228,10 +228,14 @@ async fn ask(channel: &Channel, step: Step) -> (i64, Result<String, String>) {
     match step {
         Step::Range(request) => {
             let is_sorted = request.sort_target != 0;
-            text!(kv.range(request), response => if is_sorted { by_key(&mut response.kvs) })
+            text!(kv.range(request), response => {
+                if is_sorted {
+                    by_key(&mut response.kvs);
+                }
+            })
         }
-        Step::Put(request) => text!(kv.put(request), response => ()),
-        Step::Delete(request) => text!(kv.delete_range(request), response => ()),
+        Step::Put(request) => text!(kv.put(request), response => {}),
+        Step::Delete(request) => text!(kv.delete_range(request), response => {}),
         Step::Txn(request) => text!(kv.txn(request), response => {
             for inner in &mut response.responses {
                 match inner.response.as_mut().unwrap() {
@@ -246,9 +250,9 @@ async fn ask(channel: &Channel, step: Step) -> (i64, Result<String, String>) {
                 }
             }
         }),
-        Step::Compact(request) => text!(kv.compact(request), response => ()),
-        Step::Grant(request) => text!(leases.lease_grant(request), response => ()),
-        Step::Revoke(request) => text!(leases.lease_revoke(request), response => ()),
+        Step::Compact(request) => text!(kv.compact(request), response => {}),
+        Step::Grant(request) => text!(leases.lease_grant(request), response => {}),
+        Step::Revoke(request) => text!(leases.lease_revoke(request), response => {}),
         // The seconds that are left pass while we ask.
         Step::Describe(request) => text!(leases.lease_time_to_live(request), response => {
             response.keys.sort();

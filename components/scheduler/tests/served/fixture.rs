@@ -108,7 +108,9 @@ impl Fixture {
         stop.ask();
         let (_, workers) = serving.await.expect("it serves until it is asked");
         tokio::task::spawn_blocking(|| {
-            workers.into_iter().for_each(|worker| worker.join().expect("no thread panics"));
+            for worker in workers {
+                worker.join().expect("no thread panics");
+            }
         })
         .await
         .unwrap();
@@ -122,6 +124,7 @@ impl Fixture {
         std::mem::forget(stop);
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "a request has it as an option")]
     pub(crate) fn header(&self) -> Option<RequestHeader> {
         Some(RequestHeader { cluster_id: self.cluster_id })
     }

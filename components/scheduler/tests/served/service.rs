@@ -348,7 +348,7 @@ async fn a_disk_that_fails_ends_the_scheduler_and_gives_nothing_that_is_not_save
     fixture.faults.fail_sync_after(0);
     let request = UpdateGcSafePointRequest { header: fixture.header(), safe_point: 5 };
     assert!(fixture.client.update_gc_safe_point(request).await.is_err());
-    clock.advance(Duration::from_secs(60));
+    clock.advance(Duration::from_mins(1));
     // What is left of the window may be given, and then nothing more.
     let late = fixture.timestamps(2, 1 << 18).await;
     assert!(late.is_err(), "the window is used up, and no other can be saved: {late:?}");
