@@ -28,7 +28,7 @@
 //! # What is left out
 //!
 //! Answers in parts. A request gets one answer or none, and what it may take is limited by
-//! [`Memory`](crate::memory::Memory) and by the patience of whoever waits.
+//! [`Memory`] and by the patience of whoever waits.
 
 pub(crate) mod chunks;
 mod decode;
