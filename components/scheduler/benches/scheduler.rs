@@ -4,7 +4,7 @@
 //! has put one, keeps its data on the same disk, and takes turns with ours.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -175,10 +175,12 @@ fn puts(runtime: &tokio::runtime::Runtime, ours: &str, home: &Path) {
         .args([format!("--listen-client-urls={url}"), format!("--advertise-client-urls={url}")])
         .arg(format!("--listen-peer-urls={peer}"))
         .arg(format!("--initial-advertise-peer-urls={peer}"))
-        .arg(format!("--initial-cluster=default={peer}"));
-    let mut process = Process::start(&mut command);
-    process.wait_for("ready to serve client requests");
-    let (ours, theirs) = (runtime.block_on(connect(ours)), runtime.block_on(connect(&url)));
+        .arg(format!("--initial-cluster=default={peer}"))
+        // Nobody would read what it logs, and it would wait for that.
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut process = command.spawn().expect("it can be started");
+    let (ours, theirs) = (runtime.block_on(connect(ours)), runtime.block_on(wait_for(&url)));
     let mut table = Table::new("tinyscheduler", "etcd 3.4");
     for clients in [1, 64] {
         table.compare(
@@ -189,6 +191,19 @@ fn puts(runtime: &tokio::runtime::Runtime, ours: &str, home: &Path) {
         );
     }
     say(&table.to_string());
+    process.kill().expect("it is ours");
+    process.wait().expect("it is ours");
+}
+
+/// A connection to a server that is only just starting.
+async fn wait_for(url: &str) -> Channel {
+    let endpoint = Endpoint::try_from(url.to_owned()).expect("an address").tcp_nodelay(true);
+    let channel = endpoint.connect_lazy();
+    let put = PutRequest { key: Bytes::from_static(b"k"), ..PutRequest::default() };
+    while KvClient::new(channel.clone()).put(put.clone()).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    channel
 }
 
 async fn put_all(channel: &Channel, clients: u64) -> u64 {

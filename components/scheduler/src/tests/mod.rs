@@ -1,5 +1,6 @@
 //! Suites that are larger than a table.
 
+mod convergence;
 mod course;
 mod fixture;
 mod keeper;

@@ -2,10 +2,13 @@
 
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
+use proto::etcdserverpb::RangeRequest;
+use proto::etcdserverpb::kv_client::KvClient;
 use tempfile::TempDir;
-use tests::process::Process;
+use tonic::transport::Endpoint;
 
 /// One of its programs; says so, and answers none, where it is not there.
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
@@ -32,17 +35,27 @@ pub(crate) fn free_port() -> u16 {
 pub(crate) struct Etcd {
     pub(crate) url: String,
     pub(crate) urls: Vec<String>,
-    _processes: Vec<Process>,
+    processes: Vec<Child>,
     _home: TempDir,
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        for process in &mut self.processes {
+            // One that has ended by itself needs no end.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
 }
 
 impl Etcd {
     /// One of one member.
-    pub(crate) fn start() -> Option<Self> {
-        Self::start_members(1)
+    pub(crate) async fn start() -> Option<Self> {
+        Self::start_members(1).await
     }
 
-    pub(crate) fn start_members(count: usize) -> Option<Self> {
+    pub(crate) async fn start_members(count: usize) -> Option<Self> {
         let (program, home) = (program("etcd")?, TempDir::new().unwrap());
         let url = |_| format!("http://127.0.0.1:{}", free_port());
         let (urls, peers): (Vec<_>, Vec<_>) = (0..count).map(|n| (url(n), url(n))).unzip();
@@ -58,13 +71,29 @@ impl Etcd {
                 .arg(format!("--advertise-client-urls={url}"))
                 .arg(format!("--listen-peer-urls={peer}"))
                 .arg(format!("--initial-advertise-peer-urls={peer}"))
-                .arg(format!("--initial-cluster={}", cluster.join(",")));
-            Process::start(&mut command)
+                .arg(format!("--initial-cluster={}", cluster.join(",")))
+                // It logs what a slow disk costs, and would wait for somebody to read that.
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
+            command.spawn().expect("it can be started")
         };
-        let mut processes: Vec<Process> = (0..count).map(start).collect();
-        for process in &mut processes {
-            process.wait_for("ready to serve client requests");
+        let processes: Vec<Child> = (0..count).map(start).collect();
+        for url in &urls {
+            wait_until_serving(url).await;
         }
-        Some(Etcd { url: urls[0].clone(), urls, _processes: processes, _home: home })
+        Some(Etcd { url: urls[0].clone(), urls, processes, _home: home })
     }
+}
+
+async fn wait_until_serving(url: &str) {
+    let channel = Endpoint::try_from(url.to_owned()).unwrap().connect_lazy();
+    let mut kv = KvClient::new(channel);
+    for _ in 0..600 {
+        let request = RangeRequest { key: b"k"[..].into(), ..RangeRequest::default() };
+        if kv.range(request).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("etcd does not serve at {url}");
 }

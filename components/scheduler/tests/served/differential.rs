@@ -27,7 +27,7 @@ use tonic::transport::Channel;
 use crate::debian::Etcd;
 use crate::fixture::{Fixture, Requests, channel};
 
-const STEPS: usize = 3000;
+const STEPS: usize = 1500;
 
 /// One thing to ask both.
 #[derive(Clone, Debug)]
@@ -290,7 +290,7 @@ async fn events(channel: &Channel, from: i64, until: i64) -> Vec<Event> {
 }
 
 async fn compare(seed: u64) {
-    let Some(etcd) = Etcd::start() else { return };
+    let Some(etcd) = Etcd::start().await else { return };
     let (ours, theirs) = (Fixture::new().await, channel(&etcd.url).await);
     let mut generator = Generator { rng: Rng::new(seed), revision: 1, leases: Vec::new() };
     let mut compacted = 0;
@@ -316,7 +316,7 @@ async fn compare(seed: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_real_etcd_answers_the_same() {
-    for seed in [1, 2, 3] {
+    for seed in [1, 2] {
         compare(seed).await;
     }
 }

@@ -50,7 +50,7 @@ async fn timestamp(all: &[&Fixture]) -> Option<u64> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn time_and_ids_go_on_when_leaders_go_and_followers_refuse() {
-    let Some(etcd) = Etcd::start_members(3) else { return };
+    let Some(etcd) = Etcd::start_members(3).await else { return };
     let mut all = Vec::new();
     for name in ["a", "b", "c"] {
         all.push((name.to_owned(), start(&etcd.urls, name).await));
@@ -112,7 +112,7 @@ async fn time_and_ids_go_on_when_leaders_go_and_followers_refuse() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_whose_key_is_taken_away_steps_down_and_time_never_goes_back() {
-    let Some(etcd) = Etcd::start() else { return };
+    let Some(etcd) = Etcd::start().await else { return };
     let urls = [etcd.url.clone()];
     let (one, two) = (start(&urls, "one").await, start(&urls, "two").await);
     let all = [&one, &two];
