@@ -317,10 +317,8 @@ mod tests {
         let refused = [3, 5, 6, 7, 9, 11, 12, 16];
         for code in 0..=16 {
             let failure = Failure::of_status(&Status::new(Code::from(code), "why"));
-            let expected = match refused.contains(&code) {
-                true => Failure::Refused("why".to_owned()),
-                false => Failure::Lost("why".to_owned()),
-            };
+            let kind = if refused.contains(&code) { Failure::Refused } else { Failure::Lost };
+            let expected = kind("why".to_owned());
             assert_eq!(failure, expected, "{:?}", Code::from(code));
         }
         let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);

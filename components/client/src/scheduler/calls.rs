@@ -109,7 +109,7 @@ impl SchedulerClient {
             self,
             "change the cluster's settings",
             put_cluster_config,
-            PutClusterConfigRequest { cluster: Some(cluster.clone()) }
+            PutClusterConfigRequest { cluster: Some(*cluster) }
         );
         asked.await.map(drop)
     }

@@ -33,13 +33,9 @@ impl Buffer {
         self.writes.insert(key, write);
     }
 
-    /// What the transaction itself would read: `None` if it has to look elsewhere.
-    pub(crate) fn get(&self, key: &[u8]) -> Option<Option<Bytes>> {
-        match self.writes.get(key)? {
-            Write::Put(value) => Some(Some(value.clone())),
-            Write::Delete => Some(None),
-            Write::Lock => None,
-        }
+    /// What the transaction wants for a key, if anything.
+    pub(crate) fn get(&self, key: &[u8]) -> Option<&Write> {
+        self.writes.get(key)
     }
 
     /// Whether there is nothing to commit.
@@ -116,12 +112,9 @@ mod tests {
         ] {
             buffer.want(bytes(key), write);
         }
-        assert_eq!(
-            buffer.get(b"b"),
-            Some(Some(bytes("3"))),
-            "the last one, and it is no mere lock"
-        );
-        assert_eq!((buffer.get(b"c"), buffer.get(b"d")), (Some(None), None));
+        let last = Write::Put(bytes("3"));
+        assert_eq!(buffer.get(b"b"), Some(&last), "the last one, and it is no mere lock");
+        assert_eq!((buffer.get(b"c"), buffer.get(b"e")), (Some(&Write::Delete), None));
         let read = [("a", "1"), ("c", "1"), ("d", "1")];
         let read = read.map(|(key, value)| (bytes(key), bytes(value))).to_vec();
         let seen = buffer.overlay(read, &bytes("a"), &bytes("m"));

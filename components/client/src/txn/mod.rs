@@ -93,8 +93,9 @@ impl Transaction {
     pub async fn get(&self, key: impl Into<Bytes>) -> Result<Option<Bytes>> {
         let key = key.into();
         match self.buffer.get(&key) {
-            Some(own) => Ok(own),
-            None => self.snapshot.get(key).await,
+            Some(Write::Put(value)) => Ok(Some(value.clone())),
+            Some(Write::Delete) => Ok(None),
+            Some(Write::Lock) | None => self.snapshot.get(key).await,
         }
     }
 

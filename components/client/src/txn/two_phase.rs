@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use proto::kvrpcpb::Mutation;
+use proto::kvrpcpb::{CommitRequest, Mutation};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -36,7 +36,7 @@ use crate::timestamp::Timestamp;
 const TTL_MIN: Duration = Duration::from_secs(3);
 
 /// How long a large transaction's locks live at most.
-const TTL_MAX: Duration = Duration::from_secs(120);
+const TTL_MAX: Duration = Duration::from_mins(2);
 
 /// A transaction that was committed.
 #[derive(Debug)]
@@ -134,8 +134,8 @@ impl Commission {
         operation.end(done)
     }
 
-    /// The moment: commits the primary, and the keys that fit beside it. Answers those.
-    async fn decide(&self, commit_ts: Timestamp) -> Result<Vec<Bytes>> {
+    /// The moment: commits the primary, and the keys that fit beside it. Answers how many.
+    async fn decide(&self, commit_ts: Timestamp) -> Result<usize> {
         let total = self.requests.config.commit_total;
         let mut operation = self.requests.operation("commit", total);
         let done = timeout(total, self.try_decide(&mut operation, commit_ts)).await;
@@ -146,7 +146,7 @@ impl Commission {
         &self,
         operation: &mut Operation,
         commit_ts: Timestamp,
-    ) -> Result<Vec<Bytes>, Cause> {
+    ) -> Result<usize, Cause> {
         let commit = Commit { start_ts: self.start_ts.get(), commit_ts: commit_ts.get() };
         let primary = encode(&self.primary);
         loop {
@@ -157,13 +157,12 @@ impl Commission {
             operation.set_under_way(false);
             let failure = match attempt {
                 Ok(response) => match response.error {
-                    None => return Ok(keys),
+                    None => return Ok(keys.len()),
                     Some(error) => return Err(refusal(operation, KeyFailure::of(*error))),
                 },
                 Err(failure) => failure,
             };
-            type Request = <Commit as Phase>::Request;
-            match self.requests.judge::<Request>(operation, &route, &failure) {
+            match self.requests.judge::<CommitRequest>(operation, &route, &failure) {
                 Next::Again(reason) => operation.pause(reason).await?,
                 Next::Stop(cause) => return Err(cause),
             }
@@ -182,8 +181,8 @@ impl Commission {
     }
 
     /// After the moment: commits the other keys, in the background.
-    fn tell_the_rest(self, commit_ts: Timestamp, told: Vec<Bytes>) -> Option<JoinHandle<()>> {
-        let rest = self.keys[told.len()..].to_vec();
+    fn tell_the_rest(self, commit_ts: Timestamp, told: usize) -> Option<JoinHandle<()>> {
+        let rest = self.keys[told..].to_vec();
         let commit = Commit { start_ts: self.start_ts.get(), commit_ts: commit_ts.get() };
         (!rest.is_empty()).then(|| self.in_background("commit the other keys", commit, rest))
     }

@@ -14,12 +14,23 @@ const EACH: u64 = 100;
 const TELLERS: u64 = 6;
 const TRANSFERS: u64 = 25;
 
+const CALM: &str = "nothing goes wrong yet";
+
 fn account(number: u64) -> String {
     format!("a{number:02}")
 }
 
 fn amount(value: &[u8]) -> u64 {
-    std::str::from_utf8(value).unwrap().parse().unwrap()
+    let text = std::str::from_utf8(value).expect("balances are text");
+    text.parse().expect("and numbers")
+}
+
+async fn found(client: &Client) {
+    let mut founding = client.begin().await.expect(CALM);
+    for number in 0..ACCOUNTS {
+        founding.put(account(number), EACH.to_string()).expect(CALM);
+    }
+    founding.commit().await.expect(CALM);
 }
 
 /// Moves a little from one account to another. Each transfer also leaves a record of its own, so that in
@@ -44,11 +55,7 @@ async fn transfer(client: &Client, rng: &mut Rng, record: &str) -> Result<bool, 
 async fn no_money_is_made_or_lost_whatever_goes_wrong() {
     let world = World::start(3).await;
     let client = world.client().await;
-    let mut founding = client.begin().await.unwrap();
-    for number in 0..ACCOUNTS {
-        founding.put(account(number), EACH.to_string()).unwrap();
-    }
-    founding.commit().await.unwrap();
+    found(&client).await;
     world.state().chaos = 12;
 
     let again = Arc::new(AtomicU64::new(0));

@@ -50,10 +50,14 @@ enum Kind {
 }
 
 impl Row {
-    /// What a transaction left here: when it was committed, or `None` for a rollback.
-    fn end_of(&self, start: u64) -> Option<Option<u64>> {
+    /// What a transaction left here: when it was committed, and zero for a rollback.
+    fn end_of(&self, start: u64) -> Option<u64> {
         let (at, record) = self.records.iter().find(|(_, record)| record.start == start)?;
-        Some((!matches!(record.kind, Kind::Rollback)).then_some(*at))
+        Some(if matches!(record.kind, Kind::Rollback) { 0 } else { *at })
+    }
+
+    fn is_committed(&self, start: u64) -> bool {
+        self.end_of(start).is_some_and(|at| at > 0)
     }
 
     fn read(&self, version: u64) -> Option<Bytes> {
@@ -165,7 +169,7 @@ impl Model {
         let start = request.start_version;
         let is_lost = |row: &Row| {
             let holds = row.lock.as_ref().is_some_and(|lock| lock.start == start);
-            !holds && row.end_of(start).flatten().is_none()
+            !holds && !row.is_committed(start)
         };
         if request.keys.iter().any(|key| self.rows.get(key).is_none_or(is_lost)) {
             let error = KeyError { retryable: "rolled back".to_owned(), ..KeyError::default() };
@@ -184,7 +188,7 @@ impl Model {
     ) -> BatchRollbackResponse {
         for key in &request.keys {
             let row = self.rows.entry(key.clone()).or_default();
-            if row.end_of(request.start_version).flatten().is_some() {
+            if row.is_committed(request.start_version) {
                 let error = KeyError { abort: "committed".to_owned(), ..KeyError::default() };
                 return BatchRollbackResponse { region_error: None, error: Some(error.into()) };
             }
@@ -209,7 +213,7 @@ impl Model {
                 row.finish(request.lock_ts, None);
             }
             None => match row.end_of(request.lock_ts) {
-                Some(end) => response.commit_version = end.unwrap_or_default(),
+                Some(end) => response.commit_version = end,
                 None => row.finish(request.lock_ts, None),
             },
         }

@@ -74,7 +74,7 @@ macro_rules! arms {
                 match arrived.await? {
                     Arrival::Refused(error) => {
                         response = kvrpcpb::$response::default();
-                        response.region_error = Some(Box::new(error));
+                        response.region_error = Some(error);
                     }
                     Arrival::Serve { region, loses_answer } => {
                         let mut state = self.world.state();

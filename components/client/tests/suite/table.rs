@@ -43,7 +43,7 @@ struct Row {
 }
 
 fn refuse(error: errorpb::Error) -> Fault {
-    Fault::Refuse(error)
+    Fault::Refuse(error.into())
 }
 
 fn rows() -> Vec<Row> {
@@ -179,7 +179,7 @@ async fn a_store_that_lags_behind_is_asked_again_until_it_has_caught_up() {
     };
     world.state().calls.clear();
     let error = errorpb::Error { epoch_not_match: Some(behind), ..errorpb::Error::default() };
-    world.fault("raw_get", Fault::Refuse(error));
+    world.fault("raw_get", Fault::Refuse(error.into()));
     client.raw().get("a").await.unwrap();
     assert_eq!((world.asked("raw_get"), world.count("get_region")), (vec![1, 1], 0));
 }

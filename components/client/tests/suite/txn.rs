@@ -12,19 +12,21 @@ use crate::eventually;
 use crate::services::encode;
 use crate::world::{Fault, World, impatient};
 
+const CALM: &str = "what goes wrong is over";
+
 async fn write(client: &Client, pairs: &[(&str, &str)]) -> Timestamp {
-    let mut txn = client.begin().await.unwrap();
+    let mut txn = client.begin().await.expect(CALM);
     for (key, value) in pairs {
-        txn.put(key.to_string(), value.to_string()).unwrap();
+        txn.put(key.to_string(), value.to_string()).expect(CALM);
     }
-    let committed = txn.commit().await.unwrap();
+    let committed = txn.commit().await.expect(CALM);
     let at = committed.at().expect("it wrote something");
     committed.settled().await;
     at
 }
 
 async fn read(client: &Client, key: &str) -> Option<Bytes> {
-    client.begin().await.unwrap().get(key.to_string()).await.unwrap()
+    client.begin().await.expect(CALM).get(key.to_string()).await.expect(CALM)
 }
 
 async fn no_lock_is_left(world: &World) {
@@ -32,7 +34,8 @@ async fn no_lock_is_left(world: &World) {
 }
 
 fn busy() -> Fault {
-    Fault::Refuse(errorpb::Error { message: "busy".to_owned(), ..errorpb::Error::default() })
+    let error = errorpb::Error { message: "busy".to_owned(), ..errorpb::Error::default() };
+    Fault::Refuse(error.into())
 }
 
 #[tokio::test]
@@ -195,7 +198,8 @@ async fn a_writer_waits_for_the_living_and_goes_on_when_they_are_gone() {
 async fn a_lost_answer_to_a_commit_is_asked_for_again() {
     let stale = || {
         let stale_command = Some(errorpb::StaleCommand {});
-        Fault::Refuse(errorpb::Error { stale_command, ..errorpb::Error::default() })
+        let error = errorpb::Error { stale_command, ..errorpb::Error::default() };
+        Fault::Refuse(error.into())
     };
     for fault in [Fault::LoseAnswer, stale(), Fault::Fail(tonic::Code::Internal), Fault::Silence] {
         for call in ["kv_prewrite", "kv_commit"] {

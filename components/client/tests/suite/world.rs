@@ -27,7 +27,7 @@ use crate::model::Model;
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
     /// The region does not serve, for this reason.
-    Refuse(errorpb::Error),
+    Refuse(Box<errorpb::Error>),
     /// The call ends with this status, and nothing was done.
     Fail(Code),
     /// It is done, and then the answer is lost.
@@ -194,7 +194,7 @@ impl World {
 
 /// What becomes of a call.
 pub(crate) enum Arrival {
-    Refused(errorpb::Error),
+    Refused(Box<errorpb::Error>),
     /// It is served, within this range in the regions' form.
     Serve {
         region: (Bytes, Bytes),
@@ -243,7 +243,7 @@ impl State {
             3 => {
                 let stale = Some(errorpb::StaleCommand {});
                 let error = errorpb::Error { stale_command: stale, ..errorpb::Error::default() };
-                return Some(Fault::Refuse(error));
+                return Some(Fault::Refuse(error.into()));
             }
             4 => {
                 let mut at = Vec::new();
@@ -265,27 +265,27 @@ impl State {
         store: u64,
         context: Option<&Context>,
         keys: &[Bytes],
-    ) -> Result<(Bytes, Bytes), errorpb::Error> {
+    ) -> Result<(Bytes, Bytes), Box<errorpb::Error>> {
         let empty = errorpb::Error::default();
         let context = context.expect("the client names the region");
         let Some(led) = self.regions.iter().find(|led| led.region.id == context.region_id) else {
             let missing = errorpb::RegionNotFound { region_id: context.region_id };
-            return Err(errorpb::Error { region_not_found: Some(missing), ..empty });
+            return Err(errorpb::Error { region_not_found: Some(missing), ..empty }.into());
         };
         if led.leader != store {
             let leader = led.region.peers.iter().find(|peer| peer.store_id == led.leader).copied();
             let not_leader = errorpb::NotLeader { region_id: led.region.id, leader };
-            return Err(errorpb::Error { not_leader: Some(not_leader), ..empty });
+            return Err(errorpb::Error { not_leader: Some(not_leader), ..empty }.into());
         }
         if led.region.region_epoch != context.region_epoch {
             let current_regions = self.regions.iter().map(|led| led.region.clone()).collect();
             let epoch_not_match = Some(errorpb::EpochNotMatch { current_regions });
-            return Err(errorpb::Error { epoch_not_match, ..empty });
+            return Err(errorpb::Error { epoch_not_match, ..empty }.into());
         }
         if !keys.iter().all(|key| led.region.contains(key)) {
             let outside =
                 errorpb::KeyNotInRegion { region_id: led.region.id, ..Default::default() };
-            return Err(errorpb::Error { key_not_in_region: Some(outside), ..empty });
+            return Err(errorpb::Error { key_not_in_region: Some(outside), ..empty }.into());
         }
         Ok((led.region.start_key.clone(), led.region.end_key.clone()))
     }
