@@ -24,6 +24,7 @@
 
 mod alone;
 pub mod config;
+pub mod incoming;
 mod member;
 pub mod node;
 pub mod respond;

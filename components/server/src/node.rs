@@ -9,16 +9,16 @@ use std::time::Duration;
 
 use runtime::shutdown::{Stop, Stopping, Trigger};
 use runtime::worker::{Alarm, Panicked, Thread, Worker};
-use slog::{Logger, info, warn};
+use slog::{Logger, error, info, warn};
 use storage::{Kv, Limits, Replicated, Standalone, Storage};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 use crate::alone;
 use crate::config::Config;
+use crate::incoming::Incoming;
 use crate::member::{Member, Place};
 use crate::scheduler_port::SchedulerPort;
 use crate::service::{Peers, Service};
@@ -89,7 +89,7 @@ pub fn run(config: &Config, logger: &Logger) -> Result<(), NodeError> {
     let addr = config.addr.parse().expect("the settings were validated");
     let stop = Stop::new();
     listen_to_signals(stop.trigger(), logger.clone())?;
-    let failure = Arc::new(Failure::new(stop.trigger()));
+    let failure = Arc::new(Failure::new(stop.trigger(), logger.clone()));
     end_with_a_panic(Arc::clone(&failure));
     let runtime = async_runtime()?;
     let stopping = stop.stopping();
@@ -197,11 +197,12 @@ impl Kept {
 pub struct Failure {
     reason: OnceLock<String>,
     trigger: Trigger,
+    logger: Logger,
 }
 
 impl Failure {
-    fn new(trigger: Trigger) -> Self {
-        Failure { reason: OnceLock::new(), trigger }
+    fn new(trigger: Trigger, logger: Logger) -> Self {
+        Failure { reason: OnceLock::new(), trigger, logger }
     }
 
     /// The node must stop, for this reason.
@@ -210,11 +211,25 @@ impl Failure {
         self.trigger.ask();
     }
 
-    /// An engine that failed to write ends the node. One that failed to read does not: the rest can
-    /// be served, and the next start would meet the same block again.
-    pub fn report_engine(&self, error: &engine::Error) {
-        if error.is_poisoned() {
-            self.report(&error.to_string());
+    /// Looks at the error of a call. Damage and a failing disk are told to whoever looks after this
+    /// node, because its clients go elsewhere and say nothing. An engine that failed to write ends the
+    /// node. One that failed to read does not: the rest can be served, and the next start would meet
+    /// the same block again.
+    pub fn saw(&self, error: &storage::Error) {
+        match error {
+            storage::Error::Corrupt { .. } => {
+                error!(self.logger, "a record is damaged"; "error" => %error);
+            }
+            storage::Error::Engine(engine) => {
+                error!(self.logger, "the disk failed a call"; "error" => %engine);
+                if engine.is_poisoned() {
+                    self.report(&engine.to_string());
+                }
+            }
+            storage::Error::Region(_)
+            | storage::Error::Key(_)
+            | storage::Error::Invalid(_)
+            | storage::Error::TooLarge { .. } => {}
         }
     }
 
@@ -241,12 +256,6 @@ pub fn transport() -> Server {
         .initial_connection_window_size(WINDOW_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_PATIENCE))
-}
-
-/// The connections that come in. Answers leave at once: held back to be sent together, as the system
-/// would, each waits for the other side's delayed acknowledgement, which is 40 milliseconds.
-pub fn incoming(listener: TcpListener) -> TcpIncoming {
-    TcpIncoming::from(listener).with_nodelay(Some(true))
 }
 
 /// Asks the node to stop at the first signal, and ends the process at the second: everything that was
@@ -303,7 +312,7 @@ async fn serve(
         stopping.asked().await;
         kept.prepare_to_stop().await;
     };
-    let serving = server.serve_with_incoming_shutdown(incoming(listener), shutdown);
+    let serving = server.serve_with_incoming_shutdown(Incoming::new(listener), shutdown);
     let mut serving = std::pin::pin!(serving);
     tokio::select! {
         outcome = &mut serving => return Ok(outcome?),

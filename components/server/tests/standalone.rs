@@ -303,3 +303,24 @@ fn wrong_flags_end_the_program_before_anything_is_created() {
     }
     assert!(!dir.exists());
 }
+
+#[tokio::test]
+async fn a_damaged_record_is_an_error_of_its_call_and_a_line_in_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let (process, mut client) = start(dir.path()).await;
+    let damage = RawPutRequest {
+        cf: "lock".to_owned(),
+        key: bytes("a"),
+        value: bytes("no lock"),
+        ..RawPutRequest::default()
+    };
+    client.raw_put(damage).await.expect(SERVES);
+    let get = |key| GetRequest { key: bytes(key), version: 10, ..GetRequest::default() };
+    let error = client.kv_get(get("a")).await.unwrap_err();
+    assert_eq!(error.code(), Code::DataLoss, "{error}");
+    assert!(client.kv_get(get("b")).await.expect(SERVES).into_inner().not_found);
+    process.terminate();
+    let (status, lines) = process.finish();
+    assert!(status.success(), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("a record is damaged")), "{lines:?}");
+}

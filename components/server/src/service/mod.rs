@@ -44,11 +44,9 @@ impl Service {
         TinyKvServer::new(self).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
-    /// Looks at an error on its way out: a disk that failed ends the node.
+    /// Looks at an error on its way out: it is logged where it ends, and a disk that failed ends the node.
     fn seen(&self, error: storage::Error) -> storage::Error {
-        if let storage::Error::Engine(error) = &error {
-            self.failure.report_engine(error);
-        }
+        self.failure.saw(&error);
         error
     }
 }

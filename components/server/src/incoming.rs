@@ -1,0 +1,157 @@
+//! The connections that come in, and how many there may be.
+//!
+//! Each takes a descriptor for as long as it lasts, also one over which nothing is ever said. Were all
+//! taken, the engine could not open its next file, and that ends the node. So at most half of the
+//! process's descriptors go to connections; one more is closed as soon as it is there, and whoever made
+//! it tries again.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::codegen::tokio_stream::Stream;
+use tonic::transport::server::{Connected, TcpConnectInfo};
+
+/// How many connections there may be, however many descriptors the system gives.
+const CONNECTIONS_MAX: usize = 4096;
+
+/// Accepts connections.
+pub struct Incoming {
+    listener: TcpListener,
+    room: Arc<Semaphore>,
+}
+
+impl Incoming {
+    /// As many as the process has room for.
+    pub fn new(listener: TcpListener) -> Self {
+        Self::with_room(listener, connections_max())
+    }
+
+    fn with_room(listener: TcpListener, connections: usize) -> Self {
+        Incoming { listener, room: Arc::new(Semaphore::new(connections)) }
+    }
+}
+
+impl Stream for Incoming {
+    type Item = io::Result<Connection>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let accepted = std::task::ready!(self.listener.poll_accept(context));
+        if let Ok((stream, _)) = accepted
+            && let Ok(room) = Arc::clone(&self.room).try_acquire_owned()
+        {
+            // Answers leave at once: held back to be sent together, as the system would, each waits
+            // for the other side's delayed acknowledgement, which is 40 milliseconds.
+            return Poll::Ready(Some(
+                stream.set_nodelay(true).map(|()| Connection { stream, _room: room }),
+            ));
+        }
+        // It came to nothing. After others have had their turn, the next one is looked at.
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// A connection, and its share of the room.
+pub struct Connection {
+    stream: TcpStream,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Connected for Connection {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> TcpConnectInfo {
+        self.stream.connect_info()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// Takes as many descriptors as the process may have, and leaves half of them to files.
+fn connections_max() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    // Where that is refused, it stays as it was.
+    let _ = setrlimit(Resource::Nofile, raised);
+    let files = getrlimit(Resource::Nofile).current;
+    let half = files
+        .map_or(CONNECTIONS_MAX, |files| usize::try_from(files / 2).unwrap_or(CONNECTIONS_MAX));
+    half.clamp(1, CONNECTIONS_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[test]
+    fn one_connection_too_many_is_closed_and_room_is_given_back() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let mut incoming = Incoming::with_room(listener, 1);
+            let mut next =
+                async || poll_fn(|context| Pin::new(&mut incoming).poll_next(context)).await;
+            let _first = TcpStream::connect(address).await.unwrap();
+            let held = next().await.unwrap().unwrap();
+            let mut second = TcpStream::connect(address).await.unwrap();
+            let refused = async { second.read(&mut [0; 1]).await.map_or(0, |bytes| bytes) };
+            tokio::select! {
+                _ = next() => panic!("there is no room for the second"),
+                bytes = refused => assert_eq!(bytes, 0, "it is closed"),
+            }
+            drop(held);
+            let _third = TcpStream::connect(address).await.unwrap();
+            assert!(next().await.unwrap().is_ok());
+        });
+        assert!((1..=CONNECTIONS_MAX).contains(&connections_max()));
+    }
+}
