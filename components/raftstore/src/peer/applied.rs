@@ -89,15 +89,6 @@ impl Peer {
         Ok(consequences)
     }
 
-    /// A leader that is removed tells the others that its removal is committed: of two, the other one
-    /// would have nobody else to hear it from. What it would have to write first stays unsaid.
-    pub(crate) fn last_word(&mut self, out: &mut Outgoing) -> Result<()> {
-        let mut ready = self.node.ready().map_err(at(self.region_id()))?;
-        let messages = std::mem::take(&mut ready.messages);
-        self.send_all(messages, &mut out.messages);
-        Ok(())
-    }
-
     /// The peer is going: whoever waits is told, or learns that nothing is known.
     pub(crate) fn farewell(&mut self) {
         let region = self.region().id;

@@ -84,12 +84,7 @@ impl RaftWorker {
             match consequence {
                 Consequence::RegionChanged(region) => self.index.put(&region),
                 Consequence::RightPart { right, campaigns } => self.add_right(&right, campaigns)?,
-                Consequence::Gone => {
-                    if let Some(peer) = self.peers.get_mut(&id) {
-                        peer.last_word(&mut self.out)?;
-                    }
-                    self.bury(id)?;
-                }
+                Consequence::Gone => self.bury(id)?,
             }
         }
         Ok(())
