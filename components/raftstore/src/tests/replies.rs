@@ -83,6 +83,29 @@ fn a_command_that_another_leader_replaces_is_stale_and_not_done() {
 }
 
 #[test]
+fn a_command_behind_the_log_of_the_next_leader_is_answered_without_waiting_for_its_place() {
+    let mut cluster = Cluster::three();
+    cluster.lead(FIRST, 1);
+    let answers = Answers::default();
+    cluster.isolate(1);
+    for number in 0..9 {
+        send(&cluster, &answers, 1, number, write(number));
+    }
+    cluster.settle();
+    cluster.tick_until("another leads", |cluster| {
+        cluster.leader(FIRST).is_some_and(|leader| leader != 1)
+    });
+    mark::reset();
+    cluster.net.heal();
+    cluster.converge(FIRST);
+    // The other one's log is shorter: only the entry that opens its term stands in the way of nine.
+    for outcome in answers.all_once() {
+        assert!(matches!(outcome, Err(RegionError::StaleCommand)), "{outcome:?}");
+    }
+    assert_eq!(mark::hits("a proposal that a later term has cut off"), 8);
+}
+
+#[test]
 fn a_command_that_outlives_its_leader_is_done_once_and_told_so() {
     let mut cluster = Cluster::three();
     cluster.lead(FIRST, 1);
