@@ -7,7 +7,7 @@ use proto::errorpb;
 use proto::metapb::Peer;
 use tonic::Code;
 
-use crate::world::{Fault, World, impatient};
+use crate::world::{Fault, World, impatient, soon_tired};
 
 /// What a caller gets.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -149,7 +149,7 @@ async fn where_nobody_listens_nothing_was_done_and_another_peer_is_asked() {
     world.freeze_belief();
     world.lead(b"", 2);
     let address = std::mem::replace(&mut world.state().stores[0].address, "127.0.0.1:1".to_owned());
-    let client = world.client_with(impatient()).await;
+    let client = world.client_with(soon_tired()).await;
     client.raw().put("k", "v").await.unwrap();
     assert_eq!(world.asked("raw_put"), [2]);
 

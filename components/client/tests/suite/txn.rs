@@ -10,7 +10,7 @@ use proto::kvrpcpb::{BatchRollbackRequest, CommitRequest, Mutation, Op, Prewrite
 
 use crate::eventually;
 use crate::services::encode;
-use crate::world::{Fault, World, impatient};
+use crate::world::{Fault, World, impatient, soon_tired};
 
 const CALM: &str = "what goes wrong is over";
 
@@ -232,7 +232,7 @@ async fn a_commit_that_nobody_confirms_is_undetermined_whether_it_was_done_or_no
 #[tokio::test]
 async fn a_commit_that_certainly_did_not_happen_is_rolled_back_and_may_be_begun_again() {
     let world = World::start(1).await;
-    let client = world.client_with(impatient()).await;
+    let client = world.client_with(soon_tired()).await;
     (0..1000).for_each(|_| world.fault("kv_commit", busy()));
     let mut txn = client.begin().await.unwrap();
     txn.put("a", "1").unwrap();

@@ -297,12 +297,17 @@ impl State {
     }
 }
 
-/// Patience for tests that wait for the end of it.
+/// Patience for tests that wait for the end of an attempt, or of all of them.
 pub(crate) fn impatient() -> Config {
     Config {
-        store_attempt: Duration::from_millis(200),
-        operation_total: Duration::from_millis(1500),
-        commit_total: Duration::from_millis(1500),
+        store_attempt: Duration::from_secs(1),
+        operation_total: Duration::from_secs(3),
+        commit_total: Duration::from_secs(3),
         ..crate::config()
     }
+}
+
+/// The same for tests that must not be cut off in the middle of an attempt.
+pub(crate) fn soon_tired() -> Config {
+    Config { attempts_max: 12, ..crate::config() }
 }
