@@ -164,3 +164,45 @@ fn leaving_and_coming_back_survive_a_crash_at_every_point() {
     });
     assert!(crashes > 20, "only {crashes} crashes");
 }
+
+#[test]
+fn being_told_of_the_own_removal_survives_a_crash_at_every_point() {
+    let begin = || {
+        let mut cluster = Cluster::new(3, &[1, 2, 3], quiet());
+        cluster.lead(FIRST, 1);
+        cluster.put("a", "a");
+        cluster.isolate(3);
+        cluster.change(FIRST, RemoveNode, peer(3));
+        cluster
+    };
+    let crashes = crash_everywhere(3, begin, |cluster| {
+        cluster.net.heal();
+        // It goes by asking for votes, or because the call for its successor comes first.
+        cluster.tick(15);
+        let again = proto::metapb::Peer { id: 33, store_id: 3 };
+        cluster.change(FIRST, AddNode, again);
+        cluster.put("b", "b");
+        cluster.converge(FIRST);
+        assert_eq!(cluster.status(3, FIRST).unwrap().id, 33, "the new one");
+        check_all(cluster, &["a", "b"]);
+    });
+    assert!(crashes > 20, "only {crashes} crashes");
+}
+
+#[test]
+fn a_split_whose_right_part_was_called_before_survives_a_crash_at_every_point() {
+    let begin = || {
+        let (mut cluster, _) = super::splits::called_before_its_split();
+        cluster.put("a", "a");
+        cluster.put("x", "x");
+        cluster
+    };
+    let crashes = crash_everywhere(3, begin, |cluster| {
+        cluster.split(FIRST, "m", 2);
+        cluster.put("y", "y");
+        cluster.converge(FIRST);
+        cluster.converge(RegionId::new(2));
+        check_all(cluster, &["a", "x", "y"]);
+    });
+    assert!(crashes > 10, "only {crashes} crashes");
+}

@@ -73,7 +73,7 @@ fn the_right_part_of_a_split_is_not_made_where_it_was_removed_already() {
 
 /// A region on stores 1 to 3, and a call for the right part of a split to come that store 3 got while it
 /// had no regions yet, and answered.
-fn called_before_its_split() -> (Cluster, RaftMessage) {
+pub(crate) fn called_before_its_split() -> (Cluster, RaftMessage) {
     let mut cluster = Cluster::new(3, &[1, 2], quiet());
     cluster.lead(FIRST, 1);
     let mut call = message(1, Peer { id: 23, store_id: 3 }, 1);
