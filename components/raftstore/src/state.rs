@@ -166,7 +166,8 @@ pub(crate) fn region_of(state: &RegionLocalState) -> Region {
 }
 
 /// The tombstone of a region's peer on this store, as it is written: with the epoch that ended it, if
-/// that is newer than what the peer knew.
+/// that is newer than what the peer knew. Who the members were then is not known, and whoever came in
+/// between must not be taken for a stranger: so of the peers only the own one is left.
 pub(crate) fn tombstone_region(
     region: &Region,
     peer: proto::metapb::Peer,
@@ -179,10 +180,19 @@ pub(crate) fn tombstone_region(
     };
     let mut region = region.clone();
     region.region_epoch = Some(epoch);
+    if known.conf_ver < epoch.conf_ver {
+        region.peers.clear();
+    }
     if region.peer_on_store(StoreId::new(peer.store_id)).is_none() {
         region.peers.push(peer);
     }
     region
+}
+
+/// Whether a tombstone tells who the members are as of its epoch. A region never loses its last member,
+/// so there is one beside the buried peer.
+pub(crate) fn knows_members(tombstone: &Region) -> bool {
+    tombstone.peers.len() > 1
 }
 
 /// The snapshot that is being installed for a region, if one is.

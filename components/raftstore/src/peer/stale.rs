@@ -23,6 +23,8 @@ use proto::StoreId;
 use proto::metapb::{Peer, Region, RegionEpoch};
 use proto::raft_serverpb::RaftMessage;
 
+use crate::state;
+
 /// What to do with a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -67,7 +69,8 @@ pub(crate) fn judge_by_tombstone(
     wants_vote: bool,
 ) -> Verdict {
     let epoch = message.region_epoch.unwrap_or_default();
-    if is_out_of_date(epoch, tombstone, message, wants_vote) {
+    // A tombstone that does not know the members would take each of them for a stranger.
+    if state::knows_members(tombstone) && is_out_of_date(epoch, tombstone, message, wants_vote) {
         return Verdict::TellSender;
     }
     let to = message.to_peer.unwrap_or_default();
