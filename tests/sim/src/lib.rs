@@ -5,7 +5,9 @@
 //! can be played again exactly, and a failure is a number. `docs/simulation.md` tells how to replay
 //! one, and how to add a property or a fault.
 //!
-//! [`raft`] simulates the consensus core alone, [`store`] simulates whole stores.
+//! [`raft`] simulates the consensus core alone, [`store`] simulates whole stores, and [`bank`] runs
+//! transactions over them.
 
+pub mod bank;
 pub mod raft;
 pub mod store;

@@ -4,8 +4,10 @@
 //! simulate --seed 7                     replay one seed
 //! simulate --seconds 600 --cores 2      new seeds until the time is over
 //! simulate --from 1 --count 200         these seeds
+//! simulate --bank 7                     replay one seed of the bank over whole stores
 //! ```
 //!
+//! Every fourth seed of many is played as a bank, too. `--only-bank 1` plays nothing else.
 //! `--lines` changes the length of the story after a failure; `--keep-going 1` looks for more failures after
 //! the first. Every hundredth seed runs twice and must do the same. The exit code says whether all went
 //! well.
@@ -16,12 +18,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use runtime::clock::{Clock, SystemClock};
+use sim::bank;
 use sim::store::{Counts, LINES, run};
 
 /// What was asked for.
 #[derive(Clone, Copy)]
 struct Options {
     seed: Option<u64>,
+    bank: Option<u64>,
+    only_bank: bool,
     seconds: Option<u64>,
     cores: u64,
     from: u64,
@@ -40,15 +45,18 @@ fn main() -> ExitCode {
     };
     // A failure is told once, by the replay, and not by each panic on the way to it.
     std::panic::set_hook(Box::new(|_| {}));
-    match options.seed {
-        Some(seed) => replay(seed, &options),
-        None => simulate(&options),
+    match (options.seed, options.bank) {
+        (Some(seed), _) => replay(seed, &options),
+        (None, Some(seed)) => replay_bank(seed, &options),
+        (None, None) => simulate(&options),
     }
 }
 
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
     let mut options = Options {
         seed: None,
+        bank: None,
+        only_bank: false,
         seconds: None,
         cores: 1,
         from: 1,
@@ -61,6 +69,8 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
         let value: u64 = value.parse().map_err(|_| format!("{name} needs a number"))?;
         match name.as_str() {
             "--seed" => options.seed = Some(value),
+            "--bank" => options.bank = Some(value),
+            "--only-bank" => options.only_bank = value > 0,
             "--seconds" => options.seconds = Some(value),
             "--cores" => options.cores = value.max(1),
             "--from" => options.from = value,
@@ -99,12 +109,39 @@ fn replay(seed: u64, options: &Options) -> ExitCode {
     }
 }
 
+/// Runs a seed as a bank, or says what was wrong.
+fn examine_bank(seed: u64, options: &Options, twice: bool) -> Result<bank::Run, String> {
+    let lines = usize::try_from(options.lines).unwrap_or(usize::MAX);
+    let first = bank::run(seed, lines).map_err(|failure| failure.to_string())?;
+    if twice {
+        let second = bank::run(seed, lines).map_err(|failure| failure.to_string())?;
+        if first != second {
+            return Err(format!("bank {seed} does not do the same twice: {first:?}, {second:?}"));
+        }
+    }
+    Ok(first)
+}
+
+fn replay_bank(seed: u64, options: &Options) -> ExitCode {
+    match examine_bank(seed, options, true) {
+        Ok(bank::Run { counts, trace }) => {
+            say(&format!("bank {seed}: nothing wrong, trace {trace:016x}\n{counts}"));
+            ExitCode::SUCCESS
+        }
+        Err(problem) => {
+            say(&problem);
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// What all cores work on.
 struct Work {
     next: AtomicU64,
     end: u64,
     is_over: AtomicBool,
     counts: Mutex<Counts>,
+    banks: Mutex<bank::Counts>,
     failures: Mutex<u64>,
 }
 
@@ -121,6 +158,7 @@ fn simulate(options: &Options) -> ExitCode {
         end: from.saturating_add(options.count),
         is_over: AtomicBool::new(false),
         counts: Mutex::default(),
+        banks: Mutex::default(),
         failures: Mutex::default(),
     };
     std::thread::scope(|scope| {
@@ -133,11 +171,13 @@ fn simulate(options: &Options) -> ExitCode {
     let seconds = clock.now().since(start).as_secs_f64();
     let minutes = counts.millis / 60_000;
     say(&format!("{counts}\n{seconds:.1} s for {minutes} simulated minutes"));
+    let banks = work.banks.into_inner().expect("no core died");
+    say(&format!("banks: {banks}"));
     if failures > 0 {
         say(&format!("{failures} seeds failed"));
         return ExitCode::FAILURE;
     }
-    let missing = counts.missing();
+    let missing = [counts.missing(), banks.missing()].concat();
     if !missing.is_empty() {
         say(&format!("that proves too little: hardly any {}", missing.join(", ")));
         return ExitCode::FAILURE;
@@ -156,14 +196,26 @@ fn labour(work: &Work, options: &Options) {
         if is_done {
             return;
         }
-        match examine(seed, options, seed.is_multiple_of(100)) {
-            Ok((counts, _)) => *work.counts.lock().expect("no core died") += counts,
-            Err(problem) => {
-                work.is_over.store(!options.keep_going, Ordering::Relaxed);
-                *work.failures.lock().expect("no core died") += 1;
-                say(&problem);
+        if !options.only_bank {
+            match examine(seed, options, seed.is_multiple_of(100)) {
+                Ok((counts, _)) => *work.counts.lock().expect("no core died") += counts,
+                Err(problem) => work.fail(&problem, options),
             }
         }
+        if options.only_bank || seed.is_multiple_of(4) {
+            match examine_bank(seed, options, seed.is_multiple_of(100)) {
+                Ok(run) => *work.banks.lock().expect("no core died") += run.counts,
+                Err(problem) => work.fail(&problem, options),
+            }
+        }
+    }
+}
+
+impl Work {
+    fn fail(&self, problem: &str, options: &Options) {
+        self.is_over.store(!options.keep_going, Ordering::Relaxed);
+        *self.failures.lock().expect("no core died") += 1;
+        say(problem);
     }
 }
 

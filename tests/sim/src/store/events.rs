@@ -186,7 +186,7 @@ impl World {
     }
 
     /// Sends what a store has to say, and plans what it has to do.
-    pub(super) fn settle(&mut self, store: u64) {
+    pub(crate) fn settle(&mut self, store: u64) {
         for message in self.machines[&store].post.take() {
             self.send(&message);
         }

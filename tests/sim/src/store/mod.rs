@@ -26,7 +26,7 @@
 //! What is left out: RocksDB, gRPC, the real scheduler, transactions, and disks that lose what they have
 //! synced.
 
-mod check;
+pub(crate) mod check;
 mod counts;
 mod events;
 mod freight;
@@ -38,10 +38,10 @@ mod operators;
 mod params;
 mod post;
 pub mod scheduler;
-mod settings;
-mod simulation;
+pub(crate) mod settings;
+pub(crate) mod simulation;
 mod story;
-mod workload;
+pub(crate) mod workload;
 mod world;
 
 use std::fmt;

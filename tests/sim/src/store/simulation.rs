@@ -25,14 +25,14 @@ pub(super) const RESTARTS: u64 = 1000;
 /// See the [module](self).
 pub(crate) struct Simulation {
     pub(crate) world: World,
-    pub(super) params: Params,
+    pub(crate) params: Params,
     pub(super) rng: Rng,
     pub(super) workload: Workload,
     pub(super) checks: Checks,
     /// The world is healed: nothing goes wrong any more.
     pub(super) is_healed: bool,
     /// No client begins anything any more.
-    pub(super) is_quiet: bool,
+    pub(crate) is_quiet: bool,
     /// How often the peers of each region had changed when it was last looked at.
     conf_vers: BTreeMap<u64, u64>,
 }
@@ -82,7 +82,7 @@ impl Simulation {
     }
 
     /// One event, and all checks that it calls for.
-    pub(super) fn step(&mut self) -> Verdict {
+    pub(crate) fn step(&mut self) -> Verdict {
         let happened = self.world.step()?;
         self.workload.collect(&mut self.world, &mut self.checks)?;
         match happened {
@@ -185,13 +185,13 @@ impl Simulation {
         for region in newest.values() {
             let now = region.epoch().conf_ver;
             let before = self.conf_vers.insert(region.id, now).unwrap_or(now);
-            self.world.counts.changes += now - before;
+            self.world.counts.changes += now.saturating_sub(before);
         }
         Ok(())
     }
 
     /// The newest records of all regions on all disks.
-    pub(super) fn newest(&self) -> Verdict<BTreeMap<u64, proto::metapb::Region>> {
+    pub(crate) fn newest(&self) -> Verdict<BTreeMap<u64, proto::metapb::Region>> {
         let mut all = Vec::new();
         for store in self.stores() {
             if self.world.has_failed_disk(store) {

@@ -315,8 +315,13 @@ impl World {
     }
 
     /// Nothing goes wrong any more: links, disks, workers and settings are as on a good day. Stores that
-    /// are down stay so.
+    /// are down stay so, and those whose disk was told to fail crash now.
     pub fn heal(&mut self) {
+        for store in self.stores() {
+            if self.is_doomed(store) && self.is_up(store) {
+                self.crash(store);
+            }
+        }
         self.network.heal();
         let (skew, queues) = (self.settings.skew, self.settings.queues);
         self.settings = Settings { queues, skew, ..Settings::calm(self.settings.config.clone()) };
