@@ -15,7 +15,7 @@ use tests::process::Process;
 use tonic::transport::Channel;
 
 /// Everything is found again within this time, or never.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn scheduler(dir: &Path, address: &str) -> (Process, String) {
     let program = tests::process::program("tinyscheduler-server");

@@ -176,7 +176,7 @@ fn open_snapshots(dir: &Path) -> Arc<SnapManager> {
         builds: 4,
         sends: 4,
         receives: 4,
-        age: std::time::Duration::from_secs(3600),
+        age: std::time::Duration::from_hours(1),
     };
     let log = slog::Logger::root(slog::Discard, slog::o!());
     Arc::new(SnapManager::open(dir, limits, log).expect("a new directory"))

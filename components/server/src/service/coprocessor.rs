@@ -24,7 +24,7 @@ use crate::respond::{computed, not_computed, not_finished};
 const WAITING_MAX: usize = 256;
 
 /// How long a plan may run. TinySQL does not wait longer.
-const RUNNING_MAX: Duration = Duration::from_secs(60);
+const RUNNING_MAX: Duration = Duration::from_mins(1);
 
 /// Who computes, and who waits for it.
 #[derive(Clone)]

@@ -20,7 +20,7 @@ use super::connection::{Stream, connect, of_cluster};
 const CHUNKS_AHEAD: usize = 4;
 
 /// How long a snapshot may take altogether. What is slower is given up and tried anew.
-const TRANSFER_MAX: Duration = Duration::from_secs(600);
+const TRANSFER_MAX: Duration = Duration::from_mins(10);
 
 /// Sends the snapshot that `message` carries, and says what became of it.
 pub(super) async fn send(
