@@ -1,12 +1,12 @@
-//! A bank in a cluster: money moves between accounts for a while, and whoever looks sees the same total.
+//! A bank in a cluster: money moves between accounts, and whoever looks sees the same total.
 //!
 //! ```text
-//! bank 127.0.0.1:2379 [seconds] [tellers]
+//! bank 127.0.0.1:2379 [looks] [tellers]
 //! ```
 //!
 //! Kill stores meanwhile, move leaders, split regions: transfers may take longer, and a few may end with an
-//! unknown outcome, but no money is made or lost. It prints what it saw once a second, and ends with an
-//! error at the first wrong total.
+//! unknown outcome, but no money is made or lost. It looks every second or so, prints what it saw, and ends
+//! with an error at the first wrong total.
 
 use std::error::Error;
 use std::io::Write as _;
@@ -78,7 +78,7 @@ async fn tell(
     }
 }
 
-async fn look(client: &Client) -> Result<(), Box<dyn Error + Send + Sync>> {
+async fn check(client: &Client) -> Result<(), Box<dyn Error + Send + Sync>> {
     let snapshot = client.snapshot(client.scheduler().timestamp().await?);
     let pairs = snapshot.scan("bank/", "bank0", 1000).await?;
     let mut total = 0;
@@ -93,7 +93,7 @@ async fn look(client: &Client) -> Result<(), Box<dyn Error + Send + Sync>> {
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:2379".to_owned());
-    let seconds: u64 = arguments.next().as_deref().unwrap_or("10").parse()?;
+    let looks: u64 = arguments.next().as_deref().unwrap_or("10").parse()?;
     let tellers: u64 = arguments.next().as_deref().unwrap_or("8").parse()?;
     let client = Client::connect(&[&address], Config::default()).await?;
     found(&client).await?;
@@ -104,17 +104,17 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     for teller in 0..tellers {
         tasks.spawn(tell(client.clone(), Rng::new(seed + teller), Arc::clone(&counts)));
     }
-    for second in 1..=seconds {
+    for look in 1..=looks {
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
             Some(ended) = tasks.join_next() => ended??,
         }
-        look(&client).await?;
+        check(&client).await?;
         let [done, again, unknown] =
             [&counts.done, &counts.begun_again, &counts.unknown].map(|count| count.load(Relaxed));
         writeln!(
             std::io::stdout(),
-            "{second:3} s   {done} transfers, {again} begun again, {unknown} unknown; the total is right"
+            "look {look:3}   {done} transfers, {again} begun again, {unknown} unknown; the total is right"
         )?;
     }
     Ok(())
