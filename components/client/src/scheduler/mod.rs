@@ -18,8 +18,8 @@
 //! | status `NOT_FOUND` | done: there is no such thing |
 //! | any other status | done: refused |
 //!
-//! Three kinds of call are streams: [timestamps](self::timestamps), the [reports of regions](self::heartbeats),
-//! and nothing else.
+//! Two calls are streams: timestamps, which all callers of a process share, and the
+//! [reports of regions](self::heartbeats).
 
 mod calls;
 pub mod heartbeats;
