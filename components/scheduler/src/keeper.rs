@@ -227,13 +227,14 @@ impl Keeper {
     }
 
     fn remember(&self) -> Result<()> {
-        let Some(memory) = &self.memory else { return Ok(()) };
+        // Taken also by who does not remember, so that they do not pile up.
         let news = self.state.take_news();
+        let Some(memory) = &self.memory else { return Ok(()) };
         if news.regions.is_empty() && news.gone.is_empty() {
             return Ok(());
         }
         let regions: Vec<_> = news.regions.into_values().collect();
-        memory.remember(&regions, &news.gone)
+        memory.remember(&regions, news.gone)
     }
 
     fn look_ahead(&mut self) -> Result<()> {

@@ -156,10 +156,14 @@ impl EngineRecords {
     }
 
     /// Remembers regions, and forgets others, as well as that goes without waiting for the disk.
-    pub fn remember(&self, regions: &[Arc<Region>], gone: &[u64]) -> Result<()> {
+    pub fn remember(
+        &self,
+        regions: &[Arc<Region>],
+        gone: impl IntoIterator<Item = u64>,
+    ) -> Result<()> {
         let mut batch = WriteBatch::new();
         for id in gone {
-            batch.delete(CF, region_key(*id));
+            batch.delete(CF, region_key(id));
         }
         for region in regions {
             batch.put(CF, region_key(region.id), region.encode_to_vec());
@@ -239,7 +243,7 @@ mod tests {
         all.push(Record::SafePoint(u64::MAX));
         records.save(&all).unwrap();
         records.own(123, "here").unwrap();
-        records.remember(&[Arc::new(Region { id: 7, ..Region::default() })], &[]).unwrap();
+        records.remember(&[Arc::new(Region { id: 7, ..Region::default() })], []).unwrap();
         let records = EngineRecords::new(Arc::new(engine.crash(0)));
         let cluster = Some(cluster);
         let expected = Loaded { timestamp: 5, ids: 6, safe_point: u64::MAX, cluster, stores };

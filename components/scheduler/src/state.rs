@@ -8,7 +8,7 @@
 //!
 //! No lock is held while anything waits: neither for the disk, nor for the network.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use proto::schedulerpb::{RegionHeartbeatResponse, ResponseHeader, Timestamp};
@@ -60,7 +60,7 @@ pub struct News {
     /// Regions that are new, or elsewhere.
     pub regions: BTreeMap<u64, Arc<Region>>,
     /// Regions that are gone.
-    pub gone: Vec<u64>,
+    pub gone: BTreeSet<u64>,
 }
 
 impl State {
@@ -120,11 +120,11 @@ impl State {
         let mut news = self.news.lock().expect("a panic ends the process");
         for old in &reported.evicted {
             news.regions.remove(&old.id());
-            news.gone.push(old.id());
+            news.gone.insert(old.id());
         }
         if reported.is_news && news.regions.len() < NEWS_MAX {
             let region = &reported.region;
-            news.gone.retain(|gone| *gone != region.id());
+            news.gone.remove(&region.id());
             news.regions.insert(region.id(), Arc::new(region.meta.clone()));
         }
     }

@@ -26,6 +26,9 @@ pub enum MetaError {
     /// What a transaction may not do here.
     #[error("etcdserver: nested transactions are not served")]
     Nested,
+    /// A change of the members.
+    #[error("members join by being started with the same --etcd-endpoints, and leave by ending")]
+    Unchangeable,
     /// An operation without content.
     #[error("etcdserver: invalid operation in txn request")]
     NoOperation,

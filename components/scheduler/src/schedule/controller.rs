@@ -220,11 +220,13 @@ fn command(view: View<'_>, region: &RegionInfo, step: Step) -> Option<Command> {
         change_peer: Some(ChangePeer { peer: Some(peer), change_type: kind.into() }),
         ..RegionHeartbeatResponse::default()
     };
+    let transfer = |to: u64| {
+        let peer = Some(*region.peer_on(to)?);
+        let transfer_leader = Some(TransferLeader { peer });
+        Some(RegionHeartbeatResponse { transfer_leader, ..RegionHeartbeatResponse::default() })
+    };
     let words = match step {
-        Step::TransferLeader { to, .. } => RegionHeartbeatResponse {
-            transfer_leader: Some(TransferLeader { peer: Some(*region.peer_on(to)?) }),
-            ..RegionHeartbeatResponse::default()
-        },
+        Step::TransferLeader { to, .. } => transfer(to)?,
         // It is there, and catching up.
         Step::AddPeer { store, .. } if region.peer_on(store).is_some() => return None,
         Step::AddPeer { store, peer } => {
@@ -232,6 +234,10 @@ fn command(view: View<'_>, region: &RegionInfo, step: Step) -> Option<Command> {
         }
         // O3: better one peer too many than a majority too few.
         Step::RemovePeer { store } if !view.survives_without(region, store) => return None,
+        // It was elected after the plan was made; a leader cannot carry out its own removal.
+        Step::RemovePeer { store } if leader.store_id == store => {
+            transfer(view.first_able(region.follower_stores(), region)?)?
+        }
         Step::RemovePeer { store } => change(ConfChangeType::RemoveNode, *region.peer_on(store)?),
     };
     let message = RegionHeartbeatResponse {

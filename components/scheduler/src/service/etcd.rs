@@ -231,8 +231,7 @@ impl Maintenance for Etcd {
 }
 
 fn unchangeable<T>() -> Answer<T> {
-    let text = "members join by being started with the same --etcd-endpoints, and leave by ending";
-    Err(Status::unimplemented(text))
+    Err(meta_status(&MetaError::Unchangeable))
 }
 
 #[tonic::async_trait]

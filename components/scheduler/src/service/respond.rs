@@ -1,5 +1,5 @@
-//! From our errors to the words of the wire. The only file that builds gRPC status and the errors of
-//! `schedulerpb`.
+//! From our errors to the words of the wire. The only file that builds the status of an answer, and
+//! the errors of `schedulerpb`.
 //!
 //! TinySQL's client does not look into headers: a call that failed must be a gRPC error. The three
 //! errors that stores look for in the header are the exception, as they were in the Go original. And
@@ -55,6 +55,11 @@ pub fn header(state: &State, kind: ErrorType, message: String) -> Option<Respons
     Some(ResponseHeader { cluster_id: state.cluster_id, error: Some(error) })
 }
 
+/// A request that makes no sense, and why.
+pub fn invalid(text: &str) -> Status {
+    Status::invalid_argument(text)
+}
+
 /// An error as a status.
 pub fn status(error: &Error) -> Status {
     let code = match error {
@@ -92,7 +97,7 @@ pub fn meta_status(error: &MetaError) -> Status {
         | MetaError::NoOperation
         | MetaError::TooLarge
         | MetaError::InvalidSort => Code::InvalidArgument,
-        MetaError::Nested => Code::Unimplemented,
+        MetaError::Nested | MetaError::Unchangeable => Code::Unimplemented,
         MetaError::Compacted | MetaError::FutureRevision | MetaError::LeaseTtlTooLarge => {
             Code::OutOfRange
         }

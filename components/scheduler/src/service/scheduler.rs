@@ -137,7 +137,7 @@ impl Service {
 }
 
 fn missing<T>(what: Option<T>, name: &str) -> std::result::Result<T, Status> {
-    what.ok_or_else(|| Status::invalid_argument(format!("the request has no {name}")))
+    what.ok_or_else(|| respond::invalid(&format!("the request has no {name}")))
 }
 
 #[tonic::async_trait]
@@ -286,7 +286,7 @@ impl Scheduler for Service {
         self.check(request.header.as_ref())?;
         let (start, end) = (&request.start_key, &request.end_key);
         if !end.is_empty() && start > end {
-            return Err(Status::invalid_argument("the range ends before it starts"));
+            return Err(respond::invalid("the range ends before it starts"));
         }
         let limit = usize::try_from(request.limit).unwrap_or(0);
         let limit = if limit == 0 { SCAN_MAX } else { limit.min(SCAN_MAX) };
@@ -307,7 +307,7 @@ impl Scheduler for Service {
         self.check(request.header.as_ref())?;
         let region = missing(request.region, "region")?;
         if region.peers.len() > PEERS_MAX {
-            return Err(Status::invalid_argument("the region has too many peers"));
+            return Err(respond::invalid("the region has too many peers"));
         }
         let take = || self.state.core().ask_split(&region);
         let asked = self.ids(take, 1 + region.peers.len() as u64).await;

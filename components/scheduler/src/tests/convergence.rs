@@ -84,7 +84,8 @@ impl World {
         self.lags.retain(|_, until| *until > second);
         for &store_id in alive.iter().filter(|&&id| (second + id) % 10 == 0) {
             let stats = StoreStats { store_id, ..StoreStats::default() };
-            self.core.report_store(stats, self.now).unwrap();
+            let is_gone = self.core.cluster.stores.get(store_id).unwrap().is_tombstone();
+            assert_eq!(self.core.report_store(stats, self.now).is_err(), is_gone);
         }
         let ids: Vec<u64> = self.regions.keys().copied().collect();
         for id in ids {

@@ -213,6 +213,24 @@ fn no_peer_is_removed_while_that_would_cost_the_majority() {
 }
 
 #[test]
+fn a_peer_that_was_elected_meanwhile_hands_over_before_it_is_removed() {
+    let mut world = World::new(3);
+    for store in 1..=4 {
+        world.holds(store, 1);
+    }
+    world.put_new(1, &[1, 2, 3, 4]);
+    let mut region = world.known(1);
+    let plan = world.view().remove_peer("test", &region, 4, Kind::REPLICA).unwrap();
+    assert!(world.add(plan));
+    region.leader = region.peer_on(4).copied();
+    let command = world.dispatch(&region).unwrap();
+    assert!(is_transfer_to(&command, 1), "{command:?}");
+    let handed_over = done(&region, &command.message);
+    let command = world.dispatch(&handed_over).unwrap();
+    assert!(is_remove_from(&command, 4), "{command:?}");
+}
+
+#[test]
 fn a_step_is_said_again_while_its_leader_is_silent() {
     let mut world = World::new(3);
     for store in 1..=4 {
