@@ -52,8 +52,11 @@ struct Bench {
     rows: i64,
 }
 
-/// The plans, by name.
-const PLANS: [(&str, fn() -> Vec<Executor>); 6] = [
+/// A plan by its name, and how it is made.
+type Plan = (&'static str, fn() -> Vec<Executor>);
+
+/// The plans.
+const PLANS: [Plan; 6] = [
     ("count(*)", count),
     ("selection on an integer, 1 in 1000", || select(1)),
     ("selection on an integer, 1 in 2", || select(500)),
@@ -107,7 +110,7 @@ impl Bench {
                 "count(*)" => (&mut keys, true),
                 _ => (&mut values, false),
             };
-            let request = self.request(plan(), rows);
+            let request = Self::request(plan(), rows);
             table.compare(name, count, || self.ask(&request), || self.scan(rows, keys_only));
             let rate = 1e9 / self.cost_ns(plan(), rows);
             rates.push(format!("{name}: {rate:.0} rows a second and core\n"));
@@ -131,7 +134,7 @@ impl Bench {
     /// What a row costs, in time on a core: a machine that is shared does not change that much.
     #[expect(clippy::cast_precision_loss, reason = "it is printed")]
     fn cost_ns(&self, plan: Vec<Executor>, rows: i64) -> f64 {
-        let request = self.request(plan, rows);
+        let request = Self::request(plan, rows);
         let times = (ROWS / rows).clamp(1, 100);
         let begin = on_core_ns();
         for _ in 0..times {
@@ -140,7 +143,7 @@ impl Bench {
         (on_core_ns() - begin) as f64 / (times * rows) as f64
     }
 
-    fn request(&self, rest: Vec<Executor>, rows: i64) -> Request {
+    fn request(rest: Vec<Executor>, rows: i64) -> Request {
         let columns = vec![column(1, 8), column(2, 3), column(3, 3), column(4, 15), column(5, 5)];
         let scan = TableScan { table_id: TABLE, columns, desc: false };
         let scan = Executor { tbl_scan: Some(scan), ..step(ExecType::TypeTableScan) };

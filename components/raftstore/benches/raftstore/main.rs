@@ -27,6 +27,10 @@ use runtime::reply::Reply;
 use runtime::units::Period;
 
 const VALUE_BYTES: usize = 256;
+/// Keys that are read.
+const KEYS: u64 = 100_000;
+/// How large the snapshot is made.
+const SNAPSHOT_BYTES: u64 = 96 << 20;
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(2);
 
@@ -246,7 +250,6 @@ fn row(what: u64, ours: &dyn Fn() -> f64, theirs: &dyn Fn() -> f64) {
 fn reads(dir: &Path) {
     let cluster = Cluster::start(dir, 3, 1, &Config::default());
     let leader = leader_of(&cluster, 1);
-    const KEYS: u64 = 100_000;
     for chunk in 0..KEYS / 1000 {
         let requests = (0..1000).map(|n| put(chunk * 1000 + n)).collect();
         let answer = ask(&leader, header(1), Command::Write(requests));
@@ -295,28 +298,24 @@ fn cpu_time() -> Duration {
 }
 
 fn idle(dir: &Path) {
-    let cluster = Cluster::start(dir, 1, 1000, &Config::default());
-    for region in 1..=1000 {
-        leader_of(&cluster, region);
+    for stores in [1, 3] {
+        let cluster =
+            Cluster::start(&dir.join(stores.to_string()), stores, 1000, &Config::default());
+        for region in 1..=1000 {
+            leader_of(&cluster, region);
+        }
+        let (start, used) = (SystemClock.now(), cpu_time());
+        while since(start) < Duration::from_secs(10) {
+            std::thread::park_timeout(Duration::from_millis(500));
+        }
+        let share = cpu_time().saturating_sub(used).as_secs_f64() / since(start).as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "there are three at most")]
+        let each = share * 100.0 / stores as f64;
+        print(&format!(
+            "1000 idle regions, stores: {stores}: {each:.1} % of a core for each store"
+        ));
+        cluster.stop();
     }
-    let (start, used) = (SystemClock.now(), cpu_time());
-    while since(start) < Duration::from_secs(10) {
-        std::thread::park_timeout(Duration::from_millis(500));
-    }
-    let share = (cpu_time() - used).as_secs_f64() / since(start).as_secs_f64();
-    print(&format!("1000 idle regions on one store: {:.1} % of a core", share * 100.0));
-    cluster.stop();
-    let three = Cluster::start(&dir.join("three"), 3, 1000, &Config::default());
-    for region in 1..=1000 {
-        leader_of(&three, region);
-    }
-    let (start, used) = (SystemClock.now(), cpu_time());
-    while since(start) < Duration::from_secs(10) {
-        std::thread::park_timeout(Duration::from_millis(500));
-    }
-    let share = (cpu_time() - used).as_secs_f64() / since(start).as_secs_f64() / 3.0;
-    print(&format!("1000 idle regions on three stores: {:.1} % of a core each", share * 100.0));
-    three.stop();
 }
 
 fn snapshot(dir: &Path) {
@@ -328,10 +327,9 @@ fn snapshot(dir: &Path) {
     };
     let cluster = Cluster::start(dir, 2, 1, &config);
     let leader = leader_of(&cluster, 1);
-    const SIZE: u64 = 96 << 20;
     let mut written = 0;
     let mut number = 0_u64;
-    while written < SIZE {
+    while written < SNAPSHOT_BYTES {
         let requests: Vec<_> = (0..500)
             .map(|_| {
                 number += 1;
@@ -393,7 +391,7 @@ fn change(leader: &Router, change: proto::eraftpb::ConfChangeType, peer: Peer) {
 fn wait_until(condition: impl Fn() -> bool) {
     let start = SystemClock.now();
     while !condition() {
-        assert!(since(start) < Duration::from_secs(60), "it does not come about");
+        assert!(since(start) < Duration::from_mins(1), "it does not come about");
         std::thread::park_timeout(Duration::from_millis(1));
     }
 }
