@@ -184,7 +184,7 @@ fn puts(runtime: &tokio::runtime::Runtime, ours: &str, home: &Path) {
     let mut table = Table::new("tinyscheduler", "etcd 3.4");
     for clients in [1, 64] {
         table.compare(
-            &format!("put with sync, {clients} at a time"),
+            format!("put with sync, {clients} at a time"),
             PUTS,
             || runtime.block_on(put_all(&ours, clients)),
             || runtime.block_on(put_all(&theirs, clients)),
