@@ -186,10 +186,12 @@ fn a_scan_that_finds_nothing_for_long_lets_others_have_their_turn() {
     rows.push(lock(&numbered(turn + 1), b"p", Delete, 3, 0));
     let builder = Builder::with(&rows);
     for direction in [Direction::Forward, Direction::Reverse] {
+        mark::reset();
         let region = Context::default();
         let query = Scan { start: Bytes::new(), limit: 3, version: 1000, direction };
         let (pauses, rows) = pauses(builder.kv.read(&region, query));
         assert!(pauses >= 2, "{direction:?}: {pauses}");
+        assert!(mark::hits("a scan pauses") >= 2, "{direction:?}");
         let mut rows: Vec<_> = rows.unwrap().iter().map(|row| row.key().to_vec()).collect();
         rows.sort();
         assert_eq!(rows, [numbered(turn + 1), numbered(deleted)], "{direction:?}");
