@@ -15,7 +15,7 @@ use storage::{Error, KeyError, Kv, RegionError, Result};
 use super::city::City;
 
 /// Of a hundred answers, how many are lost while anything may go wrong.
-const LOST: u64 = 4;
+const LOST: u64 = 8;
 
 /// How many regions clients remember as they were.
 const REMEMBERED: usize = 16;

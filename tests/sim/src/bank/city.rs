@@ -156,7 +156,9 @@ impl City {
                 }
                 has_run = true;
             }
-            woken.into_iter().for_each(|number| self.poll(number));
+            for number in woken {
+                self.poll(number);
+            }
         }
         for (word, text) in self.story.take() {
             world.trace.event(word, || text);

@@ -113,16 +113,13 @@ pub fn run(seed: u64, lines: usize) -> Result<Run, Box<Failure>> {
 
 fn play(seed: u64, lines: usize) -> Result<Run, Box<Failure>> {
     let failure = |violation, story| Box::new(Failure { seed, violation, story });
-    let mut bank =
-        Bank::new(seed, lines).map_err(|violation| failure(violation, Vec::new()))?;
+    let mut bank = Bank::new(seed, lines).map_err(|violation| failure(violation, Vec::new()))?;
     let result = catch_unwind(AssertUnwindSafe(|| bank.run()));
     let world = bank.simulation.world;
     let violation = match result {
         Ok(Ok(counts)) => return Ok(Run { counts, trace: world.trace.hash() }),
         Ok(Err(violation)) => violation,
-        Err(panic) => {
-            crate::store::check::STORES.violated(crate::raft::message(panic.as_ref()))
-        }
+        Err(panic) => crate::store::check::STORES.violated(crate::raft::message(panic.as_ref())),
     };
     Err(failure(violation, world.into_story()))
 }
@@ -144,7 +141,7 @@ impl Bank {
         // The registers and lists of whole stores stay at home: their keys are not those of transactions.
         simulation.is_quiet = true;
         let keys = simulation.params.rates.keys.min(ACCOUNTS_MAX);
-        let tellers = usize::try_from(rng.range(2..7)).expect("few clients");
+        let tellers = usize::try_from(rng.range(3..12)).expect("few clients");
         Ok(Bank {
             city: City::new(&simulation.world, rng.fork("city")),
             simulation,
@@ -234,4 +231,3 @@ impl Bank {
 async fn drop_outcome(auditor: Teller) {
     let _: bool = auditor.audit().await;
 }
-

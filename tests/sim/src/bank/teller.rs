@@ -116,12 +116,16 @@ impl Teller {
         let (version, mut left, mut sum) = (self.start_ts, self.accounts.clone(), 0);
         let direction = Direction::Forward;
         for _ in 0.. {
-            let asked = self.city.ask(&left, |key| key, move |kv, context, keys: Vec<Bytes>| {
-                let limit = u32::try_from(keys.len()).expect("few accounts");
-                let start = keys.first().cloned().unwrap_or_default();
-                let scan = Scan { start, limit, version, direction };
-                async move { kv.read(&context, scan).await }
-            });
+            let asked = self.city.ask(
+                &left,
+                |key| key,
+                move |kv, context, keys: Vec<Bytes>| {
+                    let limit = u32::try_from(keys.len()).expect("few accounts");
+                    let start = keys.first().cloned().unwrap_or_default();
+                    let scan = Scan { start, limit, version, direction };
+                    async move { kv.read(&context, scan).await }
+                },
+            );
             let Some(Ok(answers)) = asked.await else { return false };
             left.clear();
             let mut locks = Vec::new();
@@ -177,10 +181,14 @@ impl Teller {
         let version = self.start_ts;
         for _ in 0..ATTEMPTS {
             let keys = [key.clone()];
-            let asked = self.city.ask(&keys, |key| key, move |kv, context, keys: Vec<Bytes>| {
-                let get = Get { key: keys[0].clone(), version };
-                async move { kv.read(&context, get).await }
-            });
+            let asked = self.city.ask(
+                &keys,
+                |key| key,
+                move |kv, context, keys: Vec<Bytes>| {
+                    let get = Get { key: keys[0].clone(), version };
+                    async move { kv.read(&context, get).await }
+                },
+            );
             match asked.await? {
                 Ok(answers) => {
                     let (_, value) = answers.into_iter().next()?;
@@ -292,11 +300,15 @@ impl Teller {
     async fn status(&self, lock_ts: u64, primary: &Bytes) -> Option<Status> {
         let current_ts = self.city.next_ts();
         let keys = [primary.clone()];
-        let asked = self.city.ask(&keys, |key| key, move |kv, context, keys: Vec<Bytes>| {
-            let primary = keys[0].clone();
-            let check = CheckStatus { primary, lock_ts, current_ts };
-            async move { kv.run(&context, check).await }
-        });
+        let asked = self.city.ask(
+            &keys,
+            |key| key,
+            move |kv, context, keys: Vec<Bytes>| {
+                let primary = keys[0].clone();
+                let check = CheckStatus { primary, lock_ts, current_ts };
+                async move { kv.run(&context, check).await }
+            },
+        );
         match asked.await? {
             Ok(answers) => answers.into_iter().next().map(|(_, status)| status),
             Err(error) => {
@@ -326,9 +338,13 @@ impl Teller {
             Status::RolledBack | Status::Expired | Status::NeverSeen => None,
         };
         let keys = [locked.key.clone()];
-        let asked = self.city.ask(&keys, |key| key, move |kv, context, _| async move {
-            kv.resolve_lock(&context, ResolveLock::new(lock_ts, commit_ts)).await
-        });
+        let asked = self.city.ask(
+            &keys,
+            |key| key,
+            move |kv, context, _| async move {
+                kv.resolve_lock(&context, ResolveLock::new(lock_ts, commit_ts)).await
+            },
+        );
         if let Some(Err(error)) = asked.await {
             self.broken(&format!("a lock was not resolved: {error}"));
         }
@@ -338,11 +354,14 @@ impl Teller {
     pub(super) async fn sweep(self) {
         loop {
             let max_ts = self.city.next_ts();
-            let asked =
-                self.city.ask(&self.accounts, |key| key, move |kv, context, _| async move {
+            let asked = self.city.ask(
+                &self.accounts,
+                |key| key,
+                move |kv, context, _| async move {
                     let scan = ScanLocks { start: Bytes::new(), max_ts, limit: 4 };
                     kv.scan_locks(&context, scan).await
-                });
+                },
+            );
             let Some(Ok(answers)) = asked.await else { continue };
             let locks: Vec<Locked> =
                 answers.into_iter().flat_map(|(_, found)| found.locks).collect();

@@ -8,7 +8,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use runtime::clock::{Clock, SystemClock};
-use sim::store::run;
+use sim::store::Violation;
+use sim::{bank, store};
 
 /// The bugs of `components/raftstore/src/mutant.rs` that this simulation is to find. The one that is not
 /// here, 16, is found by the tests of snapshots.
@@ -26,6 +27,40 @@ const BUGS: [(u32, &str); 11] = [
     (27, "a write may be proposed in another term than it was computed in"),
 ];
 
+/// The bugs that the bank over whole stores is to find: those of `components/storage/src/mutant.rs`, and
+/// the one of the stores that transactions are most exposed to.
+const BANK_BUGS: [(u32, &str); 5] = [
+    (19, "a rollback leaves no record"),
+    (20, "a write conflict is looked for after the start only, not at it"),
+    (21, "a read ignores locks"),
+    (22, "the status of a transaction is checked without its latch"),
+    (27, "a write may be proposed in another term than it was computed in"),
+];
+
+/// What is simulated: the registers and lists of whole stores, or the bank over them.
+#[derive(Clone, Copy)]
+enum Play {
+    Stores,
+    Bank,
+}
+
+impl Play {
+    fn name(self) -> &'static str {
+        match self {
+            Play::Stores => "stores",
+            Play::Bank => "bank",
+        }
+    }
+
+    /// What is wrong with a seed.
+    fn run(self, seed: u64) -> Option<Violation> {
+        match self {
+            Play::Stores => store::run(seed, 0).err().map(|failure| failure.violation),
+            Play::Bank => bank::run(seed, 0).err().map(|failure| failure.violation),
+        }
+    }
+}
+
 /// Seeds that must be clean without a bug.
 const BASELINE: u64 = 200;
 
@@ -35,14 +70,18 @@ const SEEDS_MAX: u64 = 20_000;
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
-        Some("--child") => child(arguments.next().and_then(|count| count.parse().ok())),
+        Some("--child") => {
+            let is_bank = arguments.next().as_deref() == Some(Play::Bank.name());
+            let play = if is_bank { Play::Bank } else { Play::Stores };
+            child(play, arguments.next().and_then(|count| count.parse().ok()))
+        }
         Some(number) => parent(number.parse().ok()),
         None => parent(None),
     }
 }
 
 /// Looks for a seed that fails, on two threads. Says which, what was broken and how.
-fn child(count: Option<u64>) -> ExitCode {
+fn child(play: Play, count: Option<u64>) -> ExitCode {
     std::panic::set_hook(Box::new(|_| {}));
     let count = count.unwrap_or(SEEDS_MAX);
     let (next, found) = (AtomicU64::new(1), Mutex::new(None));
@@ -54,11 +93,11 @@ fn child(count: Option<u64>) -> ExitCode {
                     if seed > count {
                         return;
                     }
-                    if let Err(failure) = run(seed, 0) {
+                    if let Some(violation) = play.run(seed) {
                         let mut found = found.lock().expect("nobody panics with it");
                         let is_first = found.as_ref().is_none_or(|(first, _)| seed < *first);
                         if is_first {
-                            *found = Some((seed, failure));
+                            *found = Some((seed, violation));
                         }
                         // Those that are under way may fail as well, with a smaller seed.
                         next.fetch_max(count, Ordering::Relaxed);
@@ -70,9 +109,9 @@ fn child(count: Option<u64>) -> ExitCode {
     });
     match found.into_inner().expect("nobody panicked with it") {
         None => ExitCode::SUCCESS,
-        Some((seed, failure)) => {
-            let detail: String = failure.violation.detail.chars().take(160).collect();
-            say(&format!("{seed}|{}|{}", failure.violation.property.name, one_line(&detail)));
+        Some((seed, violation)) => {
+            let detail: String = violation.detail.chars().take(160).collect();
+            say(&format!("{seed}|{}|{}", violation.property.name, one_line(&detail)));
             ExitCode::FAILURE
         }
     }
@@ -84,25 +123,30 @@ fn one_line(text: &str) -> String {
 
 /// Runs one child without a bug and one for each bug, or only for the bug that was asked for.
 fn parent(only: Option<u32>) -> ExitCode {
-    say("| bug | what it does | killed by | seed | seconds | what was seen |");
-    say("|---|---|---|---:|---:|---|");
-    if only.is_none() {
-        let (baseline, seconds) = examine(None, BASELINE);
-        if let Some(end) = baseline {
-            say(&format!("| none | | **{}** in seed {}: {} |", end.property, end.seed, end.why));
-            return ExitCode::FAILURE;
-        }
-        say(&format!("| none | the code as it is | nothing | {BASELINE} | {seconds:.1} | |"));
-    }
+    say("| in | bug | what it does | killed by | seed | seconds | what was seen |");
+    say("|---|---|---|---|---:|---:|---|");
     let (mut killed, mut all) = (0, 0);
-    for (bug, what) in BUGS.into_iter().filter(|(bug, _)| only.is_none_or(|only| only == *bug)) {
-        let (end, seconds) = examine(Some(bug), SEEDS_MAX);
-        all += 1;
-        if let Some(End { seed, property, why }) = end {
-            killed += 1;
-            say(&format!("| {bug} | {what} | {property} | {seed} | {seconds:.1} | {why} |"));
-        } else {
-            say(&format!("| {bug} | {what} | **nothing** | {SEEDS_MAX} | {seconds:.1} | |"));
+    for (play, bugs) in [(Play::Stores, &BUGS[..]), (Play::Bank, &BANK_BUGS)] {
+        let name = play.name();
+        if only.is_none() {
+            let (baseline, seconds) = examine(play, None, BASELINE);
+            if let Some(End { seed, property, why }) = baseline {
+                say(&format!("| {name} | none | | **{property}** in seed {seed}: {why} |"));
+                return ExitCode::FAILURE;
+            }
+            let what = "the code as it is | nothing";
+            say(&format!("| {name} | none | {what} | {BASELINE} | {seconds:.1} | |"));
+        }
+        for (bug, what) in bugs.iter().filter(|(bug, _)| only.is_none_or(|only| only == *bug)) {
+            let (end, seconds) = examine(play, Some(*bug), SEEDS_MAX);
+            all += 1;
+            let end = if let Some(End { seed, property, why }) = end {
+                killed += 1;
+                format!("{property} | {seed} | {seconds:.1} | {why}")
+            } else {
+                format!("**nothing** | {SEEDS_MAX} | {seconds:.1} |")
+            };
+            say(&format!("| {name} | {bug} | {what} | {end} |"));
         }
     }
     say(&format!("\n{killed} of {all} planted bugs killed by the simulation of whole stores."));
@@ -117,12 +161,12 @@ struct End {
 }
 
 /// Runs a child with a bug, or without one; returns how it ended, if not well, and the seconds.
-fn examine(bug: Option<u32>, seeds: u64) -> (Option<End>, f64) {
+fn examine(play: Play, bug: Option<u32>, seeds: u64) -> (Option<End>, f64) {
     let clock = SystemClock;
     let start = clock.now();
     let program = std::env::current_exe().expect("a program knows its own path");
     let mut command = Command::new(program);
-    command.args(["--child", &seeds.to_string()]).env_remove("TINYKV_MUTANT");
+    command.args(["--child", play.name(), &seeds.to_string()]).env_remove("TINYKV_MUTANT");
     if let Some(bug) = bug {
         command.env("TINYKV_MUTANT", bug.to_string());
     }
