@@ -190,7 +190,9 @@ impl Peer {
             (context.config.region_size_max.get(), context.config.region_size_split.get());
         let duties = &mut self.duties;
         let may_be_large = duties.size.is_none_or(|size| size >= max);
-        let has_grown = duties.size.is_none() || duties.written_since >= split / 8;
+        // What was counted is exact, so that the region may be large means that enough was written. Only
+        // where old data is replaced again and again that is not so, and it is not counted for a few bytes.
+        let has_grown = duties.size.is_none() || duties.written_since >= split / 1024;
         if duties.is_checking || !may_be_large || !has_grown {
             return;
         }
