@@ -80,6 +80,23 @@ impl City {
         T: 'static,
         F: Future<Output = Result<T>> + 'static,
     {
+        let attempts = if self.is_calm.get() { usize::MAX } else { ATTEMPTS };
+        self.ask_a_few_times(attempts, items, key_of, request).await
+    }
+
+    /// The same, but no more than so many times.
+    pub(super) async fn ask_a_few_times<I, T, F>(
+        self: &Rc<Self>,
+        attempts_max: usize,
+        items: &[I],
+        key_of: fn(&I) -> &Bytes,
+        request: impl Fn(Rc<Kv>, Context, Vec<I>) -> F,
+    ) -> Asked<I, T>
+    where
+        I: Clone + 'static,
+        T: 'static,
+        F: Future<Output = Result<T>> + 'static,
+    {
         let (mut left, mut answers, mut attempts) = (items.to_vec(), Vec::new(), 0);
         while let Some(first) = left.first() {
             if let Some(target) = self.target(key_of(first)) {
@@ -106,7 +123,7 @@ impl City {
                 }
             }
             attempts += 1;
-            if attempts > ATTEMPTS && !self.is_calm.get() {
+            if attempts >= attempts_max {
                 return None;
             }
             self.time.sleep(self.some_time(300)).await;

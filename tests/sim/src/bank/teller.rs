@@ -7,7 +7,7 @@ use runtime::Rng;
 use storage::mvcc::{Direction, Row, physical_ms};
 use storage::txn::{CheckStatus, Commit, Get, Mutation, Prewrite, ResolveLock, Rollback, Scan};
 use storage::txn::{ScanLocks, Status};
-use storage::{KeyError, Locked};
+use storage::{KeyError, Kv, Locked};
 
 use super::book::Told;
 use super::city::City;
@@ -74,7 +74,7 @@ impl Teller {
         self.told(Told::CommittedAt(commit_ts));
         if self.rng.chance(3, 4) {
             self.think().await;
-            self.commit(others, commit_ts).await;
+            self.commit(others, commit_ts, ATTEMPTS).await;
         }
     }
 
@@ -238,7 +238,8 @@ impl Teller {
     /// Commits the primary key, and whatever is heard of that, finds out whether it is.
     async fn commit_primary(&mut self, primary: &Bytes, commit_ts: u64) -> bool {
         let mutation = Mutation::Lock(primary.clone());
-        match self.commit(&[mutation], commit_ts).await {
+        let attempts = usize::try_from(self.rng.range(1..6)).expect("a few");
+        match self.commit(&[mutation], commit_ts, attempts).await {
             Some(Ok(())) => return true,
             Some(Err(_)) => {
                 self.told(Told::RolledBack);
@@ -267,13 +268,19 @@ impl Teller {
     }
 
     /// Commits keys. Nothing if nobody knows whether they are.
-    async fn commit(&self, mutations: &[Mutation], commit_ts: u64) -> Option<Result<(), KeyError>> {
+    async fn commit(
+        &self,
+        mutations: &[Mutation],
+        commit_ts: u64,
+        attempts: usize,
+    ) -> Option<Result<(), KeyError>> {
         let start_ts = self.start_ts;
-        let asked = self.city.ask(mutations, Mutation::key, move |kv, context, mutations| {
+        let request = move |kv: Rc<Kv>, context, mutations: Vec<Mutation>| {
             let keys = mutations.iter().map(|mutation| mutation.key().clone()).collect();
             let commit = Commit { keys, start_ts, commit_ts };
             async move { kv.run(&context, commit).await }
-        });
+        };
+        let asked = self.city.ask_a_few_times(attempts, mutations, Mutation::key, request);
         let answer = asked.await?.map(drop);
         let told = self.city.book.borrow().transactions[self.id].told;
         if let (Err(error), Some(Told::CommittedAt(_))) = (&answer, told) {
