@@ -17,7 +17,7 @@ use super::world::{Happened, World};
 /// How long a turn waits that has nothing to do but to offer again what a worker had no room for.
 pub(super) const RETRY: Duration = Duration::from_millis(1);
 
-/// The workers of a store, in the order of [`Running::is_due`].
+/// The workers of a store, in the order of `Running::is_due`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Worker {
     Turn,
