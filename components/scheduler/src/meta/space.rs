@@ -101,6 +101,10 @@ pub struct Space {
     batch: WriteBatch,
 }
 
+/// Where the compaction stands before the first one. It is below zero because etcd, too, compacts at
+/// zero once.
+const NEVER: i64 = -1;
+
 /// What a version takes in memory beside its key and value.
 const VERSION_BYTES: usize = 128;
 
@@ -117,7 +121,7 @@ impl Space {
             limits,
             identity,
             revision: 1,
-            compacted: 0,
+            compacted: NEVER,
             keys: BTreeMap::new(),
             log: VecDeque::new(),
             bytes: 0,
@@ -127,7 +131,7 @@ impl Space {
             let Some(mut value) = engine.get(CF, key)? else { return Ok(None) };
             value.try_get_i64().map(Some).map_err(|_| corrupt("a revision"))
         };
-        space.compacted = number(COMPACTED)?.unwrap_or(0);
+        space.compacted = number(COMPACTED)?.unwrap_or(NEVER);
         scan(engine, LEASES, |mut key, mut ttl| {
             let record = key.try_get_i64().and_then(|id| Ok((id, ttl.try_get_i64()?)));
             let (id, ttl) = record.map_err(|_| corrupt("a lease"))?;

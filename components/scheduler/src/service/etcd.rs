@@ -168,8 +168,9 @@ arms! { Lease for LeaseClient {
             Backend::Outside(channel) => {
                 let mut client = LeaseClient::new(channel.clone());
                 let passed_on = watches::pass_on(requests);
-                let answers = client.lease_keep_alive(passed_on).await?.into_inner();
-                tokio::spawn(watches::pass_back(answers, sender));
+                tokio::spawn(async move {
+                    watches::pass_back(client.lease_keep_alive(passed_on).await, sender).await;
+                });
             }
         }
         Ok(Response::new(Outgoing(receiver)))
@@ -204,8 +205,9 @@ impl Watch for Etcd {
                     proto::etcdserverpb::watch_client::WatchClient::new(channel.clone())
                         .max_decoding_message_size(usize::MAX);
                 let passed_on = watches::pass_on(request.into_inner());
-                let answers = client.watch(passed_on).await?.into_inner();
-                tokio::spawn(watches::pass_back(answers, sender));
+                tokio::spawn(async move {
+                    watches::pass_back(client.watch(passed_on).await, sender).await;
+                });
             }
         }
         Ok(Response::new(Outgoing(receiver)))

@@ -8,7 +8,7 @@ use runtime::worker::Tasks;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, OwnedPermit, Receiver, Sender};
 use tonic::codegen::tokio_stream::Stream;
-use tonic::{Status, Streaming};
+use tonic::{Response, Status, Streaming};
 
 use super::{Outgoing, STREAM_QUEUE};
 use crate::meta::MetaError;
@@ -106,8 +106,20 @@ impl<T> Stream for Passed<T> {
     }
 }
 
-/// The server's messages, for the client.
-pub async fn pass_back<T>(mut answers: Streaming<T>, responses: Sender<Result<T, Status>>) {
+/// The server's messages, for the client. It is called when the server has opened its side, which a
+/// real etcd does only after the client has said something; so nobody may wait for it before.
+pub async fn pass_back<T>(
+    opened: Result<Response<Streaming<T>>, Status>,
+    responses: Sender<Result<T, Status>>,
+) {
+    let mut answers = match opened {
+        Ok(answers) => answers.into_inner(),
+        Err(status) => {
+            // Nobody to tell is no failure.
+            let _ = responses.send(Err(status)).await;
+            return;
+        }
+    };
     loop {
         let (message, is_last) = match answers.message().await {
             Ok(Some(message)) => (Ok(message), false),

@@ -5,6 +5,8 @@
 //! limit, and compared as sets. And etcd overlooks that a transaction which deletes everything from a
 //! key on, and writes such a key, changes it twice; we refuse that, so it is not asked.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use proto::etcdserverpb::compare::TargetUnion;
 use proto::etcdserverpb::kv_client::KvClient;
@@ -28,6 +30,9 @@ use crate::debian::Etcd;
 use crate::fixture::{Fixture, Requests, channel};
 
 const STEPS: usize = 1500;
+
+/// Longer than any answer takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One thing to ask both.
 #[derive(Clone, Debug)]
@@ -269,7 +274,6 @@ fn refusal(status: &Status) -> String {
 async fn events(channel: &Channel, from: i64, until: i64) -> Vec<Event> {
     let (sender, receiver) = mpsc::channel(4);
     let mut client = WatchClient::new(channel.clone());
-    let mut responses = client.watch(Requests(receiver)).await.unwrap().into_inner();
     let create = WatchCreateRequest {
         key: Bytes::from_static(b"\0"),
         range_end: Bytes::from_static(b"\0"),
@@ -279,6 +283,8 @@ async fn events(channel: &Channel, from: i64, until: i64) -> Vec<Event> {
     };
     let request_union = Some(RequestUnion::CreateRequest(create));
     sender.send(WatchRequest { request_union }).await.unwrap();
+    // A real etcd opens its side of the stream only when it has heard something on ours.
+    let mut responses = client.watch(Requests(receiver)).await.unwrap().into_inner();
     let mut events: Vec<Event> = Vec::new();
     let is_last = |event: &Event| event.kv.as_ref().unwrap().mod_revision == until;
     while !events.iter().any(is_last) {
@@ -296,8 +302,11 @@ async fn compare(seed: u64) {
     let mut compacted = 0;
     for number in 0..STEPS {
         let step = generator.step();
-        let (_, expected) = ask(&theirs, step.clone()).await;
-        let (revision, found) = ask(&ours.channel, step.clone()).await;
+        let in_time = |who: &str| format!("seed {seed}, step {number}: {who} hangs: {step:#?}");
+        let asked = tokio::time::timeout(PATIENCE, ask(&theirs, step.clone())).await;
+        let (_, expected) = asked.unwrap_or_else(|_| panic!("{}", in_time("etcd")));
+        let asked = tokio::time::timeout(PATIENCE, ask(&ours.channel, step.clone())).await;
+        let (revision, found) = asked.unwrap_or_else(|_| panic!("{}", in_time("ours")));
         assert_eq!(found, expected, "seed {seed}, step {number}: {step:#?}");
         generator.revision = generator.revision.max(revision);
         if let (Step::Compact(request), Ok(_)) = (&step, &found) {
