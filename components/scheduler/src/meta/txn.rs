@@ -170,7 +170,9 @@ impl Space {
         if request.compare.iter().any(|compare| compare.key.is_empty()) {
             return Err(MetaError::EmptyKey);
         }
-        lists.into_iter().try_for_each(check_operations)
+        // First each operation by itself, then all of a list together: that is etcd's order, too.
+        lists.into_iter().flatten().try_for_each(check_operation)?;
+        lists.into_iter().try_for_each(check_writes_once)
     }
 
     /// Begins a lease. One without an id gets one by chance.
@@ -261,25 +263,31 @@ fn check_delete(delete: &DeleteRangeRequest) -> Result<(), MetaError> {
     if delete.key.is_empty() { Err(MetaError::EmptyKey) } else { Ok(()) }
 }
 
-/// Each operation by itself, and that no key is written twice.
-fn check_operations(operations: &[RequestOp]) -> Result<(), MetaError> {
+fn check_operation(operation: &RequestOp) -> Result<(), MetaError> {
+    match operation.request.as_ref().ok_or(MetaError::NoOperation)? {
+        Request::RequestRange(read) if read.key.is_empty() => Err(MetaError::EmptyKey),
+        Request::RequestRange(_) => Ok(()),
+        Request::RequestPut(put) => check_put(put),
+        Request::RequestDeleteRange(delete) => check_delete(delete),
+        Request::RequestTxn(_) => Err(MetaError::Nested),
+    }
+}
+
+/// No key is written twice, nor written and deleted.
+fn check_writes_once(operations: &[RequestOp]) -> Result<(), MetaError> {
     let mut puts = BTreeSet::new();
     let mut deleted = Vec::new();
     for operation in operations {
-        match operation.request.as_ref().ok_or(MetaError::NoOperation)? {
-            Request::RequestRange(read) if read.key.is_empty() => return Err(MetaError::EmptyKey),
-            Request::RequestRange(_) => {}
-            Request::RequestPut(put) => {
-                check_put(put)?;
+        match &operation.request {
+            Some(Request::RequestPut(put)) => {
                 if !puts.insert(&put.key) {
                     return Err(MetaError::DuplicateKey);
                 }
             }
-            Request::RequestDeleteRange(delete) => {
-                check_delete(delete)?;
+            Some(Request::RequestDeleteRange(delete)) => {
                 deleted.push(KeyRange::new(&delete.key, &delete.range_end));
             }
-            Request::RequestTxn(_) => return Err(MetaError::Nested),
+            Some(Request::RequestRange(_) | Request::RequestTxn(_)) | None => {}
         }
     }
     let is_deleted = |key: &&Bytes| deleted.iter().any(|range| range.contains(key));
