@@ -22,8 +22,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("storage", &["raftstore", "engine", "codec", "proto", "runtime"]),
     ("coprocessor", &["storage", "codec", "proto"]),
     ("client", &["proto", "codec", "runtime"]),
+    // L3: what the processes have in common.
+    ("program", &["runtime"]),
     // L4: processes.
-    ("scheduler", &["engine", "proto", "runtime"]),
+    ("scheduler", &["engine", "program", "proto", "runtime"]),
     (
         "server",
         &[
@@ -36,6 +38,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "storage",
             "coprocessor",
             "client",
+            "program",
         ],
     ),
 ];

@@ -1,25 +1,13 @@
-//! What the scheduler can be told, and where it is told it.
-//!
-//! In order, each over the one before: defaults, the file of `--config`, `TINYSCHEDULER_...` variables,
-//! flags.
+//! What the scheduler can be told. Where it is told it, and in which order, is in [`program::arguments`].
 
-use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
-use runtime::flags::with_two_dashes;
-use runtime::settings::{Origin, Settings, SettingsError};
+use program::arguments::Given;
 use runtime::units::{Bytes, Period};
 use serde::{Deserialize, Serialize};
 
 use crate::schedule;
-
-/// The prefix of environment variables that are settings.
-pub const VARIABLES: &str = "TINYSCHEDULER_";
-
-/// The variable that the Go original's stores read their level from; it is heard here, too.
-const LOG_LEVEL: &str = "LOG_LEVEL";
 
 /// The settings. Every field is a setting of the same name in kebab case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -178,32 +166,28 @@ fn has_host(url: &str) -> bool {
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
-/// The scheduler of a TinyKV cluster: timestamps, ids, the map of regions, and etcd's API for TinySQL.
-///
-/// Without arguments it serves on <http://127.0.0.1:2379> with its data in ./default.tinyscheduler. Long
-/// flags may be written with one dash, as the Go original does: -data-dir=sched.
-#[derive(Debug, Parser)]
-#[command(name = "tinyscheduler-server", version)]
-pub struct CommandLine {
-    #[command(subcommand)]
-    command: Option<Command>,
+impl program::arguments::Config for Config {
+    const PROGRAM: &'static str = "tinyscheduler-server";
+    const ABOUT: &'static str = "The scheduler of a TinyKV cluster: timestamps, ids, the map of regions, and etcd's API for \
+         TinySQL.\n\n\
+         Without arguments it serves on http://127.0.0.1:2379 with its data in \
+         ./default.tinyscheduler. Long flags may be written with one dash, as the Go original does: \
+         -data-dir=sched.";
+    const VARIABLES: &'static str = "TINYSCHEDULER_";
+    type Flags = Flags;
 
-    #[command(flatten)]
-    flags: Flags,
+    fn validate(&self) -> Vec<String> {
+        Config::validate(self)
+    }
+
+    fn log(&self) -> &runtime::log::Config {
+        &self.log
+    }
 }
 
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Print the effective settings, each with where it came from, and end.
-    Config,
-}
-
-#[derive(Debug, Args)]
-struct Flags {
-    /// Read settings from this TOML file.
-    #[arg(long, value_name = "FILE", global = true)]
-    config: Option<PathBuf>,
-
+/// The scheduler's own flags.
+#[derive(Debug, clap::Args)]
+pub struct Flags {
     /// The name of this scheduler [default: tinyscheduler].
     #[arg(long, value_name = "NAME", global = true)]
     name: Option<String>,
@@ -227,69 +211,10 @@ struct Flags {
     /// Keep the metadata in this etcd, and share it with other schedulers.
     #[arg(long, value_name = "URLS", global = true)]
     etcd_endpoints: Option<String>,
-
-    /// Show what is at least this important: debug, info, warn, error or fatal [default: info].
-    #[arg(short = 'L', long = "loglevel", value_name = "LEVEL", global = true)]
-    loglevel: Option<String>,
-
-    /// Set any setting by its name, as in --set schedule.max-store-down-time=10m.
-    #[arg(long = "set", value_name = "NAME=VALUE", global = true)]
-    settings: Vec<String>,
 }
 
-/// What the command line asks for.
-#[derive(Debug)]
-pub enum Wish {
-    /// Serve, with these settings. The names are variables that look like settings and are none.
-    Serve(Box<Config>, Vec<String>),
-    /// Print this text.
-    Print(String),
-}
-
-/// Why a command line, with the file and the variables behind it, cannot be followed.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The flags are not understood, or they ask for help: the text says which.
-    #[error(transparent)]
-    Flags(#[from] clap::Error),
-    /// A setting is unknown or does not fit.
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    /// The settings are understood and make no sense.
-    #[error("the settings cannot work:\n  - {}", .0.join("\n  - "))]
-    Invalid(Vec<String>),
-}
-
-/// Reads all layers.
-pub fn read(
-    arguments: impl IntoIterator<Item = OsString>,
-    variables: impl IntoIterator<Item = (String, String)>,
-) -> Result<Wish, ConfigError> {
-    let CommandLine { command, flags } = CommandLine::try_parse_from(with_two_dashes(arguments))?;
-    let mut settings = Settings::defaults(&Config::default());
-    if let Some(path) = &flags.config {
-        settings.merge_file(path)?;
-    }
-    let variables: Vec<_> = variables.into_iter().collect();
-    let level = variables.iter().find(|(name, level)| name == LOG_LEVEL && !level.is_empty());
-    if let Some((name, level)) = level {
-        settings.set("log.level", level, Origin::Environment(name.clone()))?;
-    }
-    let unknown = settings.merge_environment(VARIABLES, variables)?;
-    flags.merge_into(&mut settings)?;
-    let config: Config = settings.read()?;
-    let problems = config.validate();
-    if !problems.is_empty() {
-        return Err(ConfigError::Invalid(problems));
-    }
-    Ok(match command {
-        Some(Command::Config) => Wish::Print(settings.describe()),
-        None => Wish::Serve(Box::new(config), unknown),
-    })
-}
-
-impl Flags {
-    fn merge_into(&self, settings: &mut Settings) -> Result<(), ConfigError> {
+impl program::arguments::Flags for Flags {
+    fn given(&self) -> Vec<Given> {
         let named = [
             ("name", "-name", &self.name),
             ("data-dir", "-data-dir", &self.data_dir),
@@ -297,33 +222,30 @@ impl Flags {
             ("advertise-client-urls", "-advertise-client-urls", &self.advertise_client_urls),
             ("status-addr", "-status-addr", &self.status_addr),
             ("etcd-endpoints", "--etcd-endpoints", &self.etcd_endpoints),
-            ("log.level", "-L", &self.loglevel),
         ];
-        for (name, flag, value) in named {
-            if let Some(value) = value {
-                settings.set(name, value, Origin::Flag(flag.to_owned()))?;
-            }
-        }
-        for setting in &self.settings {
-            let (name, value) = setting.split_once('=').unwrap_or((setting, ""));
-            settings.set(name, value, Origin::Flag("--set".to_owned()))?;
-        }
-        Ok(())
+        let given = |(setting, flag, value): (_, _, &Option<String>)| {
+            Given::from(setting, flag, value.as_ref())
+        };
+        named.into_iter().filter_map(given).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
+    use program::arguments::{ArgumentsError, Wish, read};
+
     use super::*;
 
-    fn wish(arguments: &[&str]) -> Result<Wish, ConfigError> {
+    fn wish(arguments: &[&str]) -> Result<Wish<Config>, ArgumentsError> {
         let arguments = std::iter::once("tinyscheduler-server").chain(arguments.iter().copied());
         read(arguments.map(OsString::from), [])
     }
 
     fn config(arguments: &[&str]) -> Config {
         match wish(arguments).unwrap() {
-            Wish::Serve(config, _) => *config,
+            Wish::Serve(told) => told.config,
             Wish::Print(text) => panic!("{text}"),
         }
     }

@@ -8,13 +8,13 @@
 
 use std::sync::Arc;
 
+use program::Failure;
 use proto::metapb::{Cluster, Store};
 use runtime::reply::{Abandoned, Reply};
 use runtime::worker::Runner;
 use slog::{Logger, info, warn};
 
 use crate::error::{Error, Result};
-use crate::failure::Failure;
 use crate::id::Ids;
 use crate::mutant;
 use crate::records::{EngineRecords, Record, Records};

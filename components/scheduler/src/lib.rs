@@ -46,7 +46,6 @@ pub mod cluster;
 pub mod config;
 pub mod core;
 pub mod error;
-pub mod failure;
 pub mod id;
 pub mod keeper;
 pub mod member;

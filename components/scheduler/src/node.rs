@@ -7,15 +7,16 @@ use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use engine::Engine;
+use program::pages::Pages;
+use program::{About, Failure, ListenError, listen};
 use proto::schedulerpb::Member;
 use runtime::Rng;
 use runtime::clock::Clock;
 use runtime::metrics::Metrics;
-use runtime::shutdown::{Stopping, Trigger};
-use runtime::worker::{Alarm, Panicked, Tasks, Thread, Worker};
+use runtime::shutdown::Stopping;
+use runtime::worker::{Alarm, Panicked, Tasks, Worker};
 use slog::{Logger, info, warn};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Server};
@@ -23,7 +24,6 @@ use tonic::transport::{Channel, Server};
 use crate::config::Config;
 use crate::core::Core;
 use crate::error::Error;
-use crate::failure::Failure;
 use crate::keeper::{self, Keeper};
 use crate::member::{Membership, Term};
 use crate::meta::worker::MetaRunner;
@@ -33,8 +33,8 @@ use crate::outside::{self, Candidate, Outside, OutsideRecords};
 use crate::records::{EngineRecords, Records};
 use crate::rounds::{Nothing, Rounds};
 use crate::service::etcd::{Backend, Etcd};
-use crate::service::http::{self, Pages};
 use crate::service::scheduler::Service;
+use crate::service::status::Shown;
 use crate::state::State;
 use crate::tso::Tso;
 
@@ -79,13 +79,8 @@ pub enum NodeError {
         wanted: String,
     },
     /// An address cannot be listened on.
-    #[error("cannot listen on {addr}: {source}; choose another with -client-urls or -status-addr")]
-    Listen {
-        /// The address.
-        addr: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The system refused a thread or a signal.
     #[error("the process cannot run: {0}")]
     System(#[from] io::Error),
@@ -111,8 +106,10 @@ impl From<engine::Error> for NodeError {
 
 /// Serves until the process is asked to stop.
 #[cfg(feature = "rocksdb")]
-pub fn run(config: &Config, clock: Arc<dyn Clock>, logger: &Logger) -> Result<(), NodeError> {
+pub fn run(config: &Config, about: &About, logger: &Logger) -> Result<(), NodeError> {
     use engine::{Layout, OpenMode, Recovery, Rocks};
+    use program::{async_runtime, end_with_a_panic, listen_to_signals};
+    use runtime::clock::SystemClock;
     use runtime::shutdown::Stop;
 
     let path = config.data_dir().join("meta");
@@ -123,8 +120,13 @@ pub fn run(config: &Config, clock: Arc<dyn Clock>, logger: &Logger) -> Result<()
     let failure = Arc::new(Failure::new(stop.trigger()));
     end_with_a_panic(Arc::clone(&failure));
     let runtime = async_runtime()?;
-    let base = Base { engine: Arc::new(rocks), clock, failure, logger: logger.clone() };
-    let failure = Arc::clone(&base.failure);
+    let base = Base {
+        engine: Arc::new(rocks),
+        clock: Arc::new(SystemClock),
+        failure: Arc::clone(&failure),
+        about: about.clone(),
+        logger: logger.clone(),
+    };
     let (served, workers) = runtime.block_on(async {
         let running = Running::start(config, base).await?;
         info!(logger, "serving"; "addr" => %running.addr);
@@ -150,6 +152,8 @@ pub struct Base {
     pub clock: Arc<dyn Clock>,
     /// What ends it from within.
     pub failure: Arc<Failure>,
+    /// How it was started.
+    pub about: About,
     /// What it tells a person.
     pub logger: Logger,
 }
@@ -240,22 +244,15 @@ fn own_space(
     Ok(Worker::spawn_ticking("space", SPACE_QUEUE, SPACE_TICK, alarm, runner)?)
 }
 
-async fn listen(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), NodeError> {
-    let refused = |source| NodeError::Listen { addr, source };
-    let listener = TcpListener::bind(addr).await.map_err(refused)?;
-    let bound = listener.local_addr().map_err(refused)?;
-    Ok((listener, bound))
-}
-
 impl Running {
     /// Starts the parts, from the inside out; when it returns, the port is open.
     pub async fn start(config: &Config, base: Base) -> Result<Self, NodeError> {
-        let (listener, addr) = listen(config.client_addr()).await?;
+        let (listener, addr) = listen(config.client_addr(), "-client-urls").await?;
         if !addr.ip().is_loopback() {
             warn!(base.logger, "listening for other machines without encryption"; "addr" => %addr);
         }
         let status = match config.status_addr.parse().ok() {
-            Some(addr) => Some(listen(addr).await?),
+            Some(addr) => Some(listen(addr, "-status-addr").await?),
             None => None,
         };
         let mut rng = seed(base.clock.as_ref());
@@ -304,8 +301,11 @@ impl Running {
         });
         let etcd = Etcd::new(Arc::clone(&state), backend);
         let status_addr = status.as_ref().map(|(_, addr)| *addr);
-        let pages =
-            status.map(|(listener, _)| (listener, Pages { state: Arc::clone(&state), metrics }));
+        let pages = status.map(|(listener, _)| {
+            let (about, logger) = (base.about.clone(), base.logger.clone());
+            let inside = Arc::new(Shown(Arc::clone(&state)));
+            (listener, Pages { inside, metrics, about, logger })
+        });
         let parts = Parts { listener, pages, etcd, candidate, rounds, workers };
         Ok(Running { addr, status_addr, state, keeper, parts })
     }
@@ -325,7 +325,7 @@ impl Running {
             elections.spawn(candidate.run(stopping.clone()));
         }
         if let Some((listener, pages)) = pages {
-            background.spawn(http::serve(listener, pages));
+            background.spawn(pages.serve(listener));
         }
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_service_status("", tonic_health::ServingStatus::Serving).await;
@@ -406,51 +406,4 @@ fn myself(config: &Config, addr: SocketAddr, cluster: u64) -> Member {
         client_urls: vec![advertised],
         ..Member::default()
     }
-}
-
-/// What calls run on. On few cores a single thread serves more than several that wake each other.
-pub fn async_runtime() -> io::Result<tokio::runtime::Runtime> {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let threads = (cores / 2).max(1);
-    let mut builder = match threads {
-        1 => tokio::runtime::Builder::new_current_thread(),
-        _ => tokio::runtime::Builder::new_multi_thread(),
-    };
-    builder.worker_threads(threads).thread_name("grpc").enable_all().build()
-}
-
-/// Asks the process to stop at the first signal, and ends it at the second: everything that was
-/// acknowledged is safe, and whatever holds the first one up may hold for ever.
-pub fn listen_to_signals(trigger: Trigger, logger: Logger) -> Result<(), NodeError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let (mut interrupt, mut terminate) = {
-        let _inside = runtime.enter();
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
-    };
-    let listen = move || {
-        runtime.block_on(next(&mut interrupt, &mut terminate));
-        info!(logger, "stopping; a second signal ends at once");
-        trigger.ask();
-        runtime.block_on(next(&mut interrupt, &mut terminate));
-        std::process::exit(1);
-    };
-    // Nobody joins it: it listens for as long as there is a process.
-    drop(Thread::spawn("signals", &Alarm::ignored(), listen)?);
-    Ok(())
-}
-
-async fn next(interrupt: &mut Signal, terminate: &mut Signal) {
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-}
-
-/// A panic anywhere ends the process, also one in a call: what it leaves behind cannot be trusted.
-pub fn end_with_a_panic(failure: Arc<Failure>) {
-    let print = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        print(panic);
-        failure.report(&panic.to_string());
-    }));
 }

@@ -1,21 +1,9 @@
-//! What a node can be told, and where it is told it.
-//!
-//! In order, each over the one before: defaults, the file of `--config`, `TINYKV_...` variables,
-//! flags. The head of [`runtime::settings`] has an example.
+//! What a node can be told. Where it is told it, and in which order, is in [`program::arguments`].
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
-use runtime::flags::with_two_dashes;
-use runtime::settings::{Origin, Settings, SettingsError};
+use program::arguments::Given;
 use serde::{Deserialize, Serialize};
-
-/// The prefix of environment variables that are settings.
-pub const VARIABLES: &str = "TINYKV_";
-
-/// The variable that the Go original reads its level from.
-const LOG_LEVEL: &str = "LOG_LEVEL";
 
 /// The settings of a node. Every field is a setting of the same name in kebab case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -82,33 +70,27 @@ impl Config {
     }
 }
 
-/// A TinyKV node: serves a part of the key space over gRPC.
-///
-/// Without arguments it serves on 127.0.0.1:20160 with its data in ./data, as a store of the cluster
-/// whose scheduler is at 127.0.0.1:2379. Long flags may be written
-/// with one dash, as the Go original does: -path=data.
-#[derive(Debug, Parser)]
-#[command(name = "tinykv-server", version)]
-pub struct CommandLine {
-    #[command(subcommand)]
-    command: Option<Command>,
+impl program::arguments::Config for Config {
+    const PROGRAM: &'static str = "tinykv-server";
+    const ABOUT: &'static str = "A TinyKV node: serves a part of the key space over gRPC.\n\n\
+         Without arguments it serves on 127.0.0.1:20160 with its data in ./data, as a store of the \
+         cluster whose scheduler is at 127.0.0.1:2379. Long flags may be written with one dash, as the \
+         Go original does: -path=data.";
+    const VARIABLES: &'static str = "TINYKV_";
+    type Flags = Flags;
 
-    #[command(flatten)]
-    flags: Flags,
+    fn validate(&self) -> Vec<String> {
+        Config::validate(self)
+    }
+
+    fn log(&self) -> &runtime::log::Config {
+        &self.log
+    }
 }
 
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Print the effective settings, each with where it came from, and end.
-    Config,
-}
-
-#[derive(Debug, Args)]
-struct Flags {
-    /// Read settings from this TOML file.
-    #[arg(long, value_name = "FILE", global = true)]
-    config: Option<PathBuf>,
-
+/// A node's own flags.
+#[derive(Debug, clap::Args)]
+pub struct Flags {
     /// Listen on this address [default: 127.0.0.1:20160].
     #[arg(long, value_name = "HOST:PORT", global = true)]
     addr: Option<String>,
@@ -121,100 +103,39 @@ struct Flags {
     #[arg(long, value_name = "HOST:PORT,...", global = true)]
     scheduler: Option<String>,
 
-    /// Show what is at least this important: debug, info, warn, error or fatal [default: info].
-    /// The variable `LOG_LEVEL` says the same.
-    #[arg(long, value_name = "LEVEL", global = true)]
-    loglevel: Option<String>,
-
     /// Serve alone on one engine, without replication.
     #[arg(long, global = true)]
     standalone: bool,
-
-    /// Set any setting by its name, as in --set engine.kv.write-buffer=32MiB.
-    #[arg(long = "set", value_name = "NAME=VALUE", global = true)]
-    settings: Vec<String>,
 }
 
-/// What the command line asks for.
-#[derive(Debug)]
-pub enum Wish {
-    /// Serve, with these settings. The names are variables that look like settings and are none.
-    Serve(Box<Config>, Vec<String>),
-    /// Print this text.
-    Print(String),
-}
-
-/// Why a command line, with the file and the variables behind it, cannot be followed.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The flags are not understood, or they ask for help: the text says which.
-    #[error(transparent)]
-    Flags(#[from] clap::Error),
-    /// A setting is unknown or does not fit.
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    /// The settings are understood and make no sense.
-    #[error("the settings cannot work:\n  - {}", .0.join("\n  - "))]
-    Invalid(Vec<String>),
-}
-
-/// Reads all layers.
-pub fn read(
-    arguments: impl IntoIterator<Item = OsString>,
-    variables: impl IntoIterator<Item = (String, String)>,
-) -> Result<Wish, ConfigError> {
-    let CommandLine { command, flags } = CommandLine::try_parse_from(with_two_dashes(arguments))?;
-    let mut settings = Settings::defaults(&Config::default());
-    if let Some(path) = &flags.config {
-        settings.merge_file(path)?;
-    }
-    let variables: Vec<_> = variables.into_iter().collect();
-    let level = variables.iter().find(|(name, level)| name == LOG_LEVEL && !level.is_empty());
-    if let Some((name, level)) = level {
-        settings.set("log.level", level, Origin::Environment(name.clone()))?;
-    }
-    let unknown = settings.merge_environment(VARIABLES, variables)?;
-    flags.merge_into(&mut settings)?;
-    let config: Config = settings.read()?;
-    let problems = config.validate();
-    if !problems.is_empty() {
-        return Err(ConfigError::Invalid(problems));
-    }
-    Ok(match command {
-        Some(Command::Config) => Wish::Print(settings.describe()),
-        None => Wish::Serve(Box::new(config), unknown),
-    })
-}
-
-impl Flags {
-    fn merge_into(&self, settings: &mut Settings) -> Result<(), ConfigError> {
+impl program::arguments::Flags for Flags {
+    fn given(&self) -> Vec<Given> {
+        let alone = self.standalone.then(|| "false".to_owned());
         let named = [
             ("addr", "-addr", &self.addr),
             ("path", "-path", &self.path),
             ("scheduler", "-scheduler", &self.scheduler),
-            ("log.level", "-loglevel", &self.loglevel),
+            ("raft", "--standalone", &alone),
         ];
-        for (name, flag, value) in named {
-            if let Some(value) = value {
-                settings.set(name, value, Origin::Flag(flag.to_owned()))?;
-            }
-        }
-        if self.standalone {
-            settings.set("raft", "false", Origin::Flag("--standalone".to_owned()))?;
-        }
-        for setting in &self.settings {
-            let (name, value) = setting.split_once('=').unwrap_or((setting, ""));
-            settings.set(name, value, Origin::Flag("--set".to_owned()))?;
-        }
-        Ok(())
+        let given = |(setting, flag, value): (_, _, &Option<String>)| {
+            Given::from(setting, flag, value.as_ref())
+        };
+        named.into_iter().filter_map(given).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
+    use program::arguments::{ArgumentsError, Wish, read};
+
     use super::*;
 
-    fn wish(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Wish, ConfigError> {
+    fn wish(
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<Wish<Config>, ArgumentsError> {
         let arguments = std::iter::once("tinykv-server").chain(arguments.iter().copied());
         let variables = variables.iter().map(|&(n, v)| (n.to_owned(), v.to_owned()));
         read(arguments.map(OsString::from), variables)
@@ -222,9 +143,9 @@ mod tests {
 
     fn config(arguments: &[&str], variables: &[(&str, &str)]) -> Config {
         match wish(arguments, variables).unwrap() {
-            Wish::Serve(config, unknown) => {
-                assert_eq!(unknown, Vec::<String>::new());
-                *config
+            Wish::Serve(told) => {
+                assert_eq!(told.unknown, Vec::<String>::new());
+                told.config
             }
             Wish::Print(text) => panic!("{text}"),
         }
@@ -259,10 +180,10 @@ mod tests {
         assert_eq!(level(&[], "warn"), "warn");
         assert_eq!(level(&[], ""), "info");
         assert_eq!(level(&["-loglevel=error"], "warn"), "error");
-        let Wish::Serve(_, unknown) = wish(&[], &[("TINYKV_SYNCC", "false")]).unwrap() else {
+        let Wish::Serve(told) = wish(&[], &[("TINYKV_SYNCC", "false")]).unwrap() else {
             panic!("it should serve");
         };
-        assert_eq!(unknown, ["TINYKV_SYNCC"]);
+        assert_eq!(told.unknown, ["TINYKV_SYNCC"]);
     }
 
     #[test]

@@ -1,19 +1,19 @@
 //! The parts of a node, put together; how it starts, and how it stops.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
-use std::thread::available_parallelism;
+use std::sync::Arc;
 use std::time::Duration;
 
-use runtime::shutdown::{Stop, Stopping, Trigger};
-use runtime::worker::{Alarm, Panicked, Thread, Worker};
-use slog::{Logger, error, info, warn};
+use program::{
+    About, Failure, ListenError, async_runtime, end_with_a_panic, listen, listen_to_signals,
+};
+use runtime::shutdown::{Stop, Stopping};
+use runtime::worker::{Alarm, Panicked, Worker};
+use slog::{Logger, info, warn};
 use storage::{Kv, Limits, Replicated, Standalone, Storage};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tonic::transport::Server;
 
 use crate::alone;
@@ -46,14 +46,9 @@ pub enum NodeError {
     /// The data cannot be used.
     #[error(transparent)]
     Engine(#[from] engine::Error),
-    /// The address cannot be listened on.
-    #[error("cannot listen on {addr}: {source}; choose another address with -addr")]
-    Listen {
-        /// The address.
-        addr: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The data is a store's of a cluster.
     #[error(
         "{} belongs to a store of a cluster; start it without --standalone, or choose another \
@@ -85,16 +80,16 @@ pub enum NodeError {
 }
 
 /// Serves until the process is asked to stop.
-pub fn run(config: &Config, logger: &Logger) -> Result<(), NodeError> {
+pub fn run(config: &Config, _about: &About, logger: &Logger) -> Result<(), NodeError> {
     let addr = config.addr.parse().expect("the settings were validated");
     let stop = Stop::new();
     listen_to_signals(stop.trigger(), logger.clone())?;
-    let failure = Arc::new(Failure::new(stop.trigger(), logger.clone()));
+    let failure = Arc::new(Failure::new(stop.trigger()));
     end_with_a_panic(Arc::clone(&failure));
     let runtime = async_runtime()?;
     let stopping = stop.stopping();
     // Before anything else, so that others can be told where; whoever connects waits until it is served.
-    let (listener, bound) = runtime.block_on(listen(addr))?;
+    let (listener, bound) = runtime.block_on(listen(addr, "-addr"))?;
     let address = if config.advertise_addr.is_empty() {
         bound.to_string()
     } else {
@@ -103,13 +98,15 @@ pub fn run(config: &Config, logger: &Logger) -> Result<(), NodeError> {
     let outside = Outside { address, runtime: runtime.handle(), stopping: &stopping };
     let Some(kept) = Kept::open(config, &failure, &outside, logger)? else { return Ok(()) };
     let kv = Arc::new(Kv::new(kept.storage(), Limits::default()));
-    let service = Service::new(kv, Arc::clone(&failure), kept.peers());
+    let service = Service::new(kv, Arc::clone(&failure), kept.peers(), logger.clone());
     let served = runtime.block_on(serve(listener, service, &kept, &stopping, logger));
     // From the outside in: once no task of the runtime is left, nobody uses the storage, and what is
     // behind it ends when it has written what was accepted.
     drop(runtime);
     let closed = kept.close();
-    failure.outcome()?;
+    if let Some(reason) = failure.reason() {
+        return Err(NodeError::Failed(reason.to_owned()));
+    }
     served?;
     closed?;
     info!(logger, "stopped");
@@ -193,61 +190,6 @@ impl Kept {
     }
 }
 
-/// What ends a node from within: a disk that fails, a thread that panics. The first reason is kept.
-pub struct Failure {
-    reason: OnceLock<String>,
-    trigger: Trigger,
-    logger: Logger,
-}
-
-impl Failure {
-    fn new(trigger: Trigger, logger: Logger) -> Self {
-        Failure { reason: OnceLock::new(), trigger, logger }
-    }
-
-    /// The node must stop, for this reason.
-    pub fn report(&self, reason: &str) {
-        let _ = self.reason.set(reason.to_owned());
-        self.trigger.ask();
-    }
-
-    /// Looks at the error of a call. Damage and a failing disk are told to whoever looks after this
-    /// node, because its clients go elsewhere and say nothing. An engine that failed to write ends the
-    /// node. One that failed to read does not: the rest can be served, and the next start would meet
-    /// the same block again.
-    pub fn saw(&self, error: &storage::Error) {
-        match error {
-            storage::Error::Corrupt { .. } => {
-                error!(self.logger, "a record is damaged"; "error" => %error);
-            }
-            storage::Error::Engine(engine) => {
-                error!(self.logger, "the disk failed a call"; "error" => %engine);
-                if engine.is_poisoned() {
-                    self.report(&engine.to_string());
-                }
-            }
-            storage::Error::Region(_)
-            | storage::Error::Key(_)
-            | storage::Error::Invalid(_)
-            | storage::Error::TooLarge { .. } => {}
-        }
-    }
-
-    fn outcome(&self) -> Result<(), NodeError> {
-        self.reason.get().map_or(Ok(()), |reason| Err(NodeError::Failed(reason.clone())))
-    }
-}
-
-/// What calls run on. On few cores a single thread for all calls serves more than several that wake each other.
-pub fn async_runtime() -> io::Result<tokio::runtime::Runtime> {
-    let threads = available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1));
-    let mut builder = match threads {
-        1 => tokio::runtime::Builder::new_current_thread(),
-        _ => tokio::runtime::Builder::new_multi_thread(),
-    };
-    builder.worker_threads(threads).thread_name("grpc").enable_all().build()
-}
-
 /// The transport of a node, before it has anything to serve.
 pub fn transport() -> Server {
     Server::builder()
@@ -256,43 +198,6 @@ pub fn transport() -> Server {
         .initial_connection_window_size(WINDOW_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_PATIENCE))
-}
-
-/// Asks the node to stop at the first signal, and ends the process at the second: everything that was
-/// acknowledged is safe, and whatever holds the first one up may hold for ever. The thread is the
-/// process's own, so that signals are heard also while the others wait for a disk.
-fn listen_to_signals(trigger: Trigger, logger: Logger) -> Result<(), NodeError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let mut signals = {
-        let _inside = runtime.enter();
-        Signals::listen()?
-    };
-    let listen = move || {
-        runtime.block_on(signals.next());
-        info!(logger, "stopping: answering the calls under way; a second signal ends at once");
-        trigger.ask();
-        runtime.block_on(signals.next());
-        std::process::exit(1);
-    };
-    // Nobody joins it: it listens for as long as there is a process.
-    drop(Thread::spawn("signals", &Alarm::ignored(), listen)?);
-    Ok(())
-}
-
-/// A panic anywhere ends the node, also one in a call: what it leaves behind cannot be trusted.
-fn end_with_a_panic(failure: Arc<Failure>) {
-    let print = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        print(panic);
-        failure.report(&panic.to_string());
-    }));
-}
-
-async fn listen(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), NodeError> {
-    let failed = |source| NodeError::Listen { addr, source };
-    let listener = TcpListener::bind(addr).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    Ok((listener, bound))
 }
 
 async fn serve(
@@ -325,24 +230,4 @@ async fn serve(
         }
     }
     Ok(())
-}
-
-/// What a person or a supervisor says to a process that should end.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn listen() -> io::Result<Self> {
-        let interrupt = signal(SignalKind::interrupt())?;
-        Ok(Signals { interrupt, terminate: signal(SignalKind::terminate())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }

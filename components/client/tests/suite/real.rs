@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use client::{Config, SchedulerClient};
 use engine::{Engine, Layout, Memory};
+use program::{About, Failure};
 use runtime::Rng;
 use runtime::clock::SystemClock;
 use runtime::shutdown::Stop;
-use scheduler::failure::Failure;
 use scheduler::node::{Base, Running};
 use slog::{Discard, Logger, o};
 
@@ -35,7 +35,8 @@ impl Scheduler {
         let logger = Logger::root(Discard, o!());
         let failure = Arc::new(Failure::new(stop.trigger()));
         let clock = Arc::new(SystemClock);
-        let base = Base { engine, clock, failure, logger: logger.clone() };
+        let about = About::default();
+        let base = Base { engine, clock, failure, about, logger: logger.clone() };
         let running = Running::start(&config, base).await.expect("it starts");
         gate.open(running.addr);
         let stopping = stop.stopping();

@@ -129,7 +129,8 @@ impl From<slog::Level> for Level {
 pub struct LevelSwitch(Arc<AtomicUsize>);
 
 impl LevelSwitch {
-    pub(super) fn new(level: Level) -> Self {
+    /// Shows records of this level and above.
+    pub fn new(level: Level) -> Self {
         LevelSwitch(Arc::new(AtomicUsize::new(number(level))))
     }
 
@@ -146,6 +147,12 @@ impl LevelSwitch {
 
     fn shows(&self, level: slog::Level) -> bool {
         level.as_usize() <= self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Default for LevelSwitch {
+    fn default() -> Self {
+        LevelSwitch::new(Level::default())
     }
 }
 

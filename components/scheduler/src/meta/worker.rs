@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use engine::{Durability, Engine};
+use program::Failure;
 use proto::etcdserverpb::watch_create_request::FilterType;
 use proto::etcdserverpb::{
     CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse,
@@ -22,7 +23,6 @@ use super::error::{MetaError, Outcome};
 use super::range::{self, KeyRange};
 use super::space::Space;
 use super::watch::{Interest, Sink, Watchers};
-use crate::failure::Failure;
 
 /// Leases that end in one tick; the next tick goes on.
 const EXPIRED_PER_TICK: usize = 1000;

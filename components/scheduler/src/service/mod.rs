@@ -5,9 +5,9 @@
 
 pub mod etcd;
 pub mod heartbeats;
-pub mod http;
 pub mod respond;
 pub mod scheduler;
+pub mod status;
 pub mod watches;
 
 use std::pin::Pin;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::{Engine, Faults, Faulty, Layout};
+use program::Failure;
 use proto::metapb::{Region, Store};
 use proto::schedulerpb::Member;
 use runtime::Rng;
@@ -17,7 +18,6 @@ use slog::{Discard, Logger, o};
 use crate::cluster::region::RegionInfo;
 use crate::core::Core;
 use crate::error::Error;
-use crate::failure::Failure;
 use crate::keeper::{Done, Keeper, Task};
 use crate::member::{Membership, Term};
 use crate::metrics::Meters;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use engine::{Engine, Faults, Faulty, Layout};
+use program::{About, Failure};
 use proto::etcdserverpb::kv_client::KvClient;
 use proto::etcdserverpb::lease_client::LeaseClient;
 use proto::etcdserverpb::watch_client::WatchClient;
@@ -16,7 +17,6 @@ use runtime::clock::{Clock, SystemClock};
 use runtime::shutdown::Stop;
 use runtime::worker::Worker;
 use scheduler::config::Config;
-use scheduler::failure::Failure;
 use scheduler::node::{Base, NodeError, Running};
 use slog::{Discard, Logger, o};
 use tokio::sync::mpsc;
@@ -67,6 +67,7 @@ impl Fixture {
             engine: Arc::clone(&engine) as Arc<dyn Engine>,
             clock,
             failure: Arc::clone(&failure),
+            about: About::default(),
             logger: logger.clone(),
         };
         let running = Running::start(config, base).await?;

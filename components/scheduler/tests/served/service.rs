@@ -469,6 +469,14 @@ async fn the_status_port_shows_pages_and_survives_nonsense() {
     assert!(get("/nothing").await.starts_with("HTTP/1.1 404"));
     let post = page(&fixture, "POST /status HTTP/1.1\r\n\r\n").await;
     assert!(post.starts_with("HTTP/1.1 405"), "{post}");
+    let put = async |level: &str| {
+        let head = format!("PUT /log-level HTTP/1.1\r\nContent-Length: {}\r\n\r\n", level.len());
+        page(&fixture, &(head + level)).await
+    };
+    assert!(put("debug").await.ends_with("\r\n\r\ndebug\n"));
+    assert!(put("loud").await.starts_with("HTTP/1.1 400"));
+    assert!(get("/log-level").await.ends_with("\r\n\r\ndebug\n"));
+    assert!(get("/config").await.starts_with("HTTP/1.1 200 OK"));
     assert!(page(&fixture, "\r\n\r\n").await.starts_with("HTTP/1.1 400"));
     let long = "x".repeat(9 << 10);
     assert!(page(&fixture, &long).await.starts_with("HTTP/1.1 431"));

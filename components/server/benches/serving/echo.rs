@@ -11,7 +11,7 @@ pub(super) const VARIABLE: &str = "TINYKV_BENCH_ECHO";
 
 /// Serves until it is killed.
 pub(super) fn serve() {
-    let runtime = server::node::async_runtime().expect("a runtime");
+    let runtime = program::async_runtime().expect("a runtime");
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         announce(&listener.local_addr().expect("it is bound").to_string());

@@ -10,12 +10,14 @@ mod txn;
 
 use std::sync::Arc;
 
+use program::Failure;
 use proto::kvrpcpb::Context;
 use proto::tinykvpb::tiny_kv_server::{TinyKv, TinyKvServer};
 use proto::{coprocessor as wire, kvrpcpb, raft_serverpb};
+use slog::{Logger, error};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::node::{Failure, MESSAGE_BYTES_MAX};
+use crate::node::MESSAGE_BYTES_MAX;
 use crate::respond::alone;
 
 use self::coprocessor::Computing;
@@ -29,14 +31,20 @@ pub struct Service {
     computing: Computing,
     /// What takes in calls of other stores; a node that serves alone has none.
     peers: Option<Peers>,
+    log: Logger,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
 
 impl Service {
     /// Serves `kv`; a disk that fails is reported to `failure`.
-    pub fn new(kv: Arc<storage::Kv>, failure: Arc<Failure>, peers: Option<Peers>) -> Self {
-        Service { kv, failure, computing: Computing::new(), peers }
+    pub fn new(
+        kv: Arc<storage::Kv>,
+        failure: Arc<Failure>,
+        peers: Option<Peers>,
+        log: Logger,
+    ) -> Self {
+        Service { kv, failure, computing: Computing::new(), peers, log }
     }
 
     /// As the transport wants it.
@@ -44,9 +52,26 @@ impl Service {
         TinyKvServer::new(self).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
-    /// Looks at an error on its way out: it is logged where it ends, and a disk that failed ends the node.
+    /// Looks at an error on its way out. Damage and a failing disk are told to whoever looks after this
+    /// node, because its clients go elsewhere and say nothing. An engine that failed to write ends the
+    /// node. One that failed to read does not: the rest can be served, and the next start would meet
+    /// the same block again.
     fn seen(&self, error: storage::Error) -> storage::Error {
-        self.failure.saw(&error);
+        match &error {
+            storage::Error::Corrupt { .. } => {
+                error!(self.log, "a record is damaged"; "error" => %error);
+            }
+            storage::Error::Engine(engine) => {
+                error!(self.log, "the disk failed a call"; "error" => %engine);
+                if engine.is_poisoned() {
+                    self.failure.report(&engine.to_string());
+                }
+            }
+            storage::Error::Region(_)
+            | storage::Error::Key(_)
+            | storage::Error::Invalid(_)
+            | storage::Error::TooLarge { .. } => {}
+        }
         error
     }
 }

@@ -1,0 +1,29 @@
+//! What the programs have in common: how they are told what to do, how they end, and the port on which
+//! they show how they are.
+//!
+//! A store and a scheduler do different things in the same frame:
+//!
+//! ```text
+//!   defaults, file, variables, flags ──► arguments ──► Settings ──► the program's own parts
+//!   SIGINT, SIGTERM ───────────────────► signals ────► Trigger ──┐
+//!   a panic, a failing disk ───────────► failure ────► Trigger ──┴─► Stopping, which the parts watch
+//!   a person, a probe, Prometheus ─────► pages ──────► Inside: what the program says of itself
+//! ```
+//!
+//! This is not in `runtime`, because the crates on which a simulation stands use that one, and must be
+//! built without sockets, signals and a command line.
+//!
+//! What is not shared: the gRPC server. Its limits follow from the calls that it serves, and those of a
+//! store and of a scheduler have nothing in common.
+
+pub mod arguments;
+mod entry;
+mod failure;
+pub mod pages;
+mod serving;
+mod signals;
+
+pub use entry::{About, entry};
+pub use failure::Failure;
+pub use serving::{ListenError, async_runtime, listen};
+pub use signals::{end_with_a_panic, listen_to_signals};
