@@ -20,7 +20,7 @@ const BUFFER_FILTER_RATIO: f64 = 0.02;
 
 /// How much smaller the buffer of the locks is. They come and go with every transaction, and the
 /// buffer remembers each one that went: the smaller it is, the less has to be looked through.
-const LOCK_BUFFER_DIVISOR: usize = 8;
+const LOCK_BUFFER_DIVISOR: usize = 32;
 
 /// How much of a large write reaches the disk at a time, so that no sync finds a mountain.
 const BYTES_PER_SYNC: u64 = 1 << 20;
