@@ -1,7 +1,5 @@
 //! What both are asked to do, and what is counted.
 
-use crate::allocations;
-
 /// Bytes in one entry.
 pub(crate) const ENTRY_BYTES: usize = 128;
 
@@ -29,24 +27,4 @@ pub(crate) trait Group {
 
     /// What was sent so far.
     fn traffic(&self) -> Traffic;
-}
-
-/// One row: what `who` needs for each entry.
-pub(crate) fn cost(who: &str, group: &mut impl Group, batch: usize) -> String {
-    const ENTRIES: usize = 1 << 13;
-    // Once to warm up.
-    group.run(ENTRIES, batch);
-    let (before, allocations) = (group.traffic(), allocations::count());
-    let bytes = group.run(ENTRIES, batch);
-    let allocations = allocations::count() - allocations;
-    let traffic = group.traffic();
-    assert_eq!(bytes, (3 * ENTRIES * ENTRY_BYTES) as u64, "all three applied all of it");
-    #[expect(clippy::cast_precision_loss, reason = "counts are small")]
-    let each = |count: u64| count as f64 / ENTRIES as f64;
-    format!(
-        "| batches of {batch} | {who} | {:.2} | {:.2} | {:.2} |",
-        each(traffic.messages - before.messages),
-        each(traffic.readys - before.readys),
-        each(allocations),
-    )
 }

@@ -8,12 +8,13 @@
 //! raft-rs is measured with its defaults, and as it is fastest here (`batch_append`, and messages of up
 //! to a mebibyte). The ratios come from rounds in turn (`tests/rounds`).
 
+#[path = "../../gate/allocations.rs"]
 mod allocations;
 mod load;
 mod ours;
 mod theirs;
 
-use load::{Group as _, Wire, cost};
+use load::{ENTRY_BYTES, Group, Wire};
 use rounds::Table;
 
 #[global_allocator]
@@ -58,6 +59,26 @@ fn main() {
             say(&cost("raft-rs, batch_append", &mut theirs::Trio::new(wire, true), batch));
         }
     }
+}
+
+/// One row: what `who` needs for each entry.
+fn cost(who: &str, group: &mut impl Group, batch: usize) -> String {
+    const ENTRIES: usize = 1 << 13;
+    // Once to warm up.
+    group.run(ENTRIES, batch);
+    let (before, allocations) = (group.traffic(), allocations::count());
+    let bytes = group.run(ENTRIES, batch);
+    let allocations = allocations::count() - allocations;
+    let traffic = group.traffic();
+    assert_eq!(bytes, (3 * ENTRIES * ENTRY_BYTES) as u64, "all three applied all of it");
+    #[expect(clippy::cast_precision_loss, reason = "counts are small")]
+    let each = |count: u64| count as f64 / ENTRIES as f64;
+    format!(
+        "| batches of {batch} | {who} | {:.2} | {:.2} | {:.2} |",
+        each(traffic.messages - before.messages),
+        each(traffic.readys - before.readys),
+        each(allocations),
+    )
 }
 
 /// The one place where this program prints.

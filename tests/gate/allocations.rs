@@ -1,13 +1,23 @@
 //! An allocator that counts, and leaves the work to the system's.
 
+#![expect(unsafe_code, reason = "an allocator cannot be written without")]
+
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::cell::Cell;
 
-static COUNT: AtomicU64 = AtomicU64::new(0);
+thread_local! {
+    /// Each thread has its own, so that a count says nothing of what goes on beside it.
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+}
 
-/// How often memory was asked for so far.
+/// How often this thread has asked for memory so far.
 pub(crate) fn count() -> u64 {
-    COUNT.load(Ordering::Relaxed)
+    COUNT.get()
+}
+
+fn one_more() {
+    // A thread that ends has no count any more, and nobody asks for it.
+    let _ = COUNT.try_with(|count| count.set(count.get() + 1));
 }
 
 /// See the [module](self).
@@ -16,7 +26,7 @@ pub(crate) struct Counting;
 // SAFETY: every call is passed on as it is, so what the system's allocator promises holds here.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.fetch_add(1, Ordering::Relaxed);
+        one_more();
         // SAFETY: the caller keeps the same promises.
         unsafe { System.alloc(layout) }
     }
@@ -27,7 +37,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        COUNT.fetch_add(1, Ordering::Relaxed);
+        one_more();
         // SAFETY: the caller keeps the same promises.
         unsafe { System.realloc(place, layout, size) }
     }
