@@ -47,6 +47,8 @@ pub struct Progress {
     pub state: ProgressState,
     /// It was heard since the leader last counted its quorum.
     pub(crate) is_active: bool,
+    /// How long nothing was heard of it, since the leader was elected or it became a member.
+    pub(crate) silent_ticks: u32,
     /// The latest heartbeat round that it answered.
     pub(crate) round: u64,
     /// The greatest commit index that it was told in this state.
@@ -130,6 +132,7 @@ impl Progress {
             next_index,
             state: ProgressState::Probe { is_waiting: false },
             is_active: false,
+            silent_ticks: 0,
             round: 0,
             told_commit: 0,
             needs_snapshot: false,
@@ -137,9 +140,14 @@ impl Progress {
         }
     }
 
+    fn speaks(&mut self) {
+        self.is_active = true;
+        self.silent_ticks = 0;
+    }
+
     /// The member has the log up to `match_index` on its disk. Returns whether that is news.
     pub(crate) fn accepted(&mut self, match_index: Index) -> bool {
-        self.is_active = true;
+        self.speaks();
         let is_news = match_index > self.match_index;
         self.match_index = self.match_index.max(match_index);
         self.next_index = self.next_index.max(match_index + 1);
@@ -154,7 +162,7 @@ impl Progress {
 
     /// The member refused an append after `base_index`; the logs may agree at `hint`.
     pub(crate) fn refused(&mut self, base_index: Index, hint: Position) {
-        self.is_active = true;
+        self.speaks();
         match &mut self.state {
             // It is a refusal of something sent long ago: since then the member accepted that place.
             ProgressState::Replicate { .. } if base_index <= self.match_index => {
@@ -187,7 +195,7 @@ impl Progress {
 
     /// The member answered a heartbeat: it is there, whatever happened to earlier appends.
     pub(crate) fn heard(&mut self, last_index: Index, config: &Config) {
-        self.is_active = true;
+        self.speaks();
         match &mut self.state {
             ProgressState::Probe { is_waiting } => *is_waiting = false,
             // A full window whose answers were lost would never open again.
@@ -219,6 +227,7 @@ impl Progress {
 
     /// Time passes. A snapshot of which nothing is heard for too long counts as lost.
     pub(crate) fn tick(&mut self, config: &Config) {
+        self.silent_ticks = self.silent_ticks.saturating_add(1);
         if let ProgressState::Snapshot { ticks, .. } = &mut self.state {
             *ticks += 1;
             if *ticks >= config.snapshot_ticks_max {
@@ -374,6 +383,23 @@ mod tests {
         assert_eq!(probing.next_index, 4);
         assert_eq!(mark::hits("stale refusal while replicating"), 1);
         assert_eq!(mark::hits("stale refusal while probing"), 1);
+    }
+
+    #[test]
+    fn any_answer_ends_a_silence() {
+        let answers: [fn(&mut Progress); 3] = [
+            |progress| _ = progress.accepted(5),
+            |progress| progress.refused(5, Position::default()),
+            |progress| progress.heard(5, &config()),
+        ];
+        for answer in answers {
+            let mut progress = Progress::new(2, 6);
+            progress.tick(&config());
+            progress.tick(&config());
+            assert_eq!(progress.silent_ticks, 2);
+            answer(&mut progress);
+            assert_eq!(progress.silent_ticks, 0);
+        }
     }
 
     #[test]

@@ -75,6 +75,8 @@ pub struct FollowerStatus {
     pub next_index: Index,
     /// What may be sent to it.
     pub state: ProgressState,
+    /// How long nothing was heard of it, since the leader was elected or it became a member.
+    pub silent_ticks: u32,
 }
 
 impl Status {
@@ -100,6 +102,7 @@ impl Status {
                     match_index: progress.match_index,
                     next_index: progress.next_index,
                     state: progress.state.clone(),
+                    silent_ticks: progress.silent_ticks,
                 })
                 .collect(),
         }
@@ -130,7 +133,7 @@ impl fmt::Display for Status {
 
 impl fmt::Display for FollowerStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let FollowerStatus { id, match_index, next_index, state } = self;
+        let FollowerStatus { id, match_index, next_index, state, silent_ticks: _ } = self;
         match state {
             ProgressState::Probe { is_waiting: false } => write!(f, "{id} probe")?,
             ProgressState::Probe { is_waiting: true } => write!(f, "{id} probe waiting")?,

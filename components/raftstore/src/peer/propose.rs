@@ -33,7 +33,7 @@ impl Peer {
                 reply.answer(Answer(answer));
             }
             Command::Admin(admin) => {
-                let proposed = self.propose_admin(header, &admin);
+                let proposed = self.propose_admin(context, header, &admin);
                 self.wait_for(proposed, reply);
             }
         }
@@ -59,9 +59,14 @@ impl Peer {
         self.node.propose(data).map_err(|error| self.refusal(&error))
     }
 
-    fn propose_admin(&mut self, header: &Header, admin: &Admin) -> Result<Position, RegionError> {
+    fn propose_admin(
+        &mut self,
+        context: &Context,
+        header: &Header,
+        admin: &Admin,
+    ) -> Result<Position, RegionError> {
         if let Admin::ChangePeer { change, peer } = admin {
-            return self.propose_change(header, *change, *peer);
+            return self.propose_change(context, header, *change, *peer);
         }
         let Some(data) = apply::encode_admin(header, self.own, admin) else {
             return Err(RegionError::Refused("it does not go through the log"));
@@ -77,13 +82,14 @@ impl Peer {
 
     fn propose_change(
         &mut self,
+        context: &Context,
         header: &Header,
         change: ConfChangeType,
         peer: PeerRecord,
     ) -> Result<Position, RegionError> {
         if change == ConfChangeType::RemoveNode && peer == self.own {
             // Were it to remove itself, the last of its followers might never learn that it is alone.
-            if let Some(heir) = self.best_heir() {
+            if let Some(heir) = self.best_heir(context) {
                 self.transfer(heir)?;
             }
             return Err(RegionError::Busy("the leader hands over before it is removed"));
@@ -92,14 +98,14 @@ impl Peer {
         self.node.propose_conf_change(&change).map_err(|error| self.refusal(&error))
     }
 
-    /// The follower that has most of the log, of those that follow it: one that needs a snapshot, or does
-    /// not answer, would keep the region waiting for nothing.
-    fn best_heir(&self) -> Option<PeerRecord> {
+    /// The follower that has most of the log, of those that follow it and were heard of within an election
+    /// timeout: one that needs a snapshot, or does not answer, would keep the region waiting for nothing.
+    fn best_heir(&self, context: &Context) -> Option<PeerRecord> {
         let truncated = self.storage().truncated().index;
         let status = self.node.status();
         let heirs = status.followers.iter().filter(|follower| {
-            follower.id != self.own.id
-                && follower.match_index >= truncated
+            follower.match_index >= truncated
+                && follower.silent_ticks < context.config.election_ticks
                 && matches!(follower.state, ProgressState::Replicate { .. })
         });
         self.find(heirs.max_by_key(|follower| follower.match_index)?.id)
