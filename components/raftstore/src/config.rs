@@ -41,7 +41,7 @@ pub struct Config {
     /// How often a store reports itself to the scheduler.
     pub store_heartbeat_period: Period,
     /// How long a peer waits without a leader before it asks the scheduler whether it still belongs
-    /// to its region.
+    /// to its region, and a leader for a word of a follower before it tells the scheduler.
     pub leader_missing_period: Period,
 
     /// How often snapshots that nobody needs are deleted.

@@ -8,7 +8,7 @@ use std::fmt;
 use proto::RegionId;
 use proto::metapb::{Peer, Region, Store};
 use proto::raft_serverpb::RaftMessage;
-use proto::schedulerpb::StoreStats;
+use proto::schedulerpb::{PeerStats, StoreStats};
 
 /// The way to other stores.
 ///
@@ -40,6 +40,8 @@ pub struct RegionHeartbeat {
     pub leader: Peer,
     /// The term in which it leads.
     pub term: u64,
+    /// Peers that have said nothing for long, whatever their stores say.
+    pub down_peers: Vec<PeerStats>,
     /// Peers that need a snapshot before they can follow.
     pub pending_peers: Vec<Peer>,
     /// About how many bytes the region holds.

@@ -162,6 +162,7 @@ impl SchedulerClient for SchedulerPort {
             header: None,
             region: Some(heartbeat.region),
             leader: Some(heartbeat.leader),
+            down_peers: heartbeat.down_peers,
             pending_peers: heartbeat.pending_peers,
             approximate_size: heartbeat.approximate_size,
         };

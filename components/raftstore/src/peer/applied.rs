@@ -83,7 +83,7 @@ impl Peer {
         }
         self.duties.written(applied.bytes_written);
         if !consequences.is_empty() {
-            self.report(out);
+            self.report(context, out);
         }
         self.answer_reads(context)?;
         Ok(consequences)

@@ -3,6 +3,7 @@
 use proto::RegionId;
 use proto::eraftpb::Entry;
 use proto::metapb::Peer as PeerRecord;
+use proto::schedulerpb::PeerStats;
 use raft::Storage as _;
 use runtime::reply::Reply;
 use runtime::ticker::Duties;
@@ -120,7 +121,7 @@ impl Peer {
             match duty {
                 Duty::CutLog => self.cut_log(context),
                 Duty::CheckSize => self.check_size(context, out),
-                Duty::Report => self.report(out),
+                Duty::Report => self.report(context, out),
             }
         }
     }
@@ -245,7 +246,7 @@ impl Peer {
     }
 
     /// Tells the scheduler about the region.
-    pub(crate) fn report(&mut self, out: &mut Outgoing) {
+    pub(crate) fn report(&mut self, context: &Context, out: &mut Outgoing) {
         if !self.is_leader() {
             return;
         }
@@ -253,10 +254,25 @@ impl Peer {
             region: self.region().clone(),
             leader: self.own,
             term: self.term(),
+            down_peers: self.down_peers(context),
             pending_peers: self.pending_peers(),
             approximate_size: self.duties.size.unwrap_or(self.duties.written),
         };
         out.scheduler.push(SchedulerTask::Heartbeat(Box::new(heartbeat)));
+    }
+
+    /// Members that have said nothing for as long as makes a follower ask whether it still belongs. Their
+    /// stores may be well all the same: a replica whose snapshot is damaged is silent for ever.
+    fn down_peers(&self, context: &Context) -> Vec<PeerStats> {
+        let tick = context.config.tick.get();
+        let followers = self.node.status().followers.into_iter();
+        let down = followers
+            .filter(|follower| u64::from(follower.silent_ticks) >= context.ticks.leader_missing);
+        let stats = down.map(|follower| PeerStats {
+            peer: self.find(follower.id),
+            down_seconds: (tick * follower.silent_ticks).as_secs(),
+        });
+        stats.filter(|stats| stats.peer.is_some()).collect()
     }
 
     /// Members that need a snapshot before they can follow.

@@ -49,7 +49,7 @@ impl Peer {
         let region = self.region_id();
         let mut ready = self.node.ready().map_err(at(region))?;
         self.note_round(out.now);
-        self.note_role(&ready, out);
+        self.note_role(context, &ready, out);
         if self.node.storage_mut().take_snapshot_wish() {
             out.region.push(RegionTask::BuildSnapshot(region));
         }
@@ -105,13 +105,13 @@ impl Peer {
     }
 
     /// Somebody else leads, or this peer does.
-    fn note_role(&mut self, ready: &Ready, out: &mut Outgoing) {
+    fn note_role(&mut self, context: &Context, ready: &Ready, out: &mut Outgoing) {
         let Some(soft) = &ready.soft_state else { return };
         let region = self.region().id;
         match soft.role {
             StateRole::Leader => {
                 info!(self.log, "leader elected"; "term" => self.term());
-                self.report(out);
+                self.report(context, out);
             }
             StateRole::Follower | StateRole::Candidate => {
                 self.pending_split = None;

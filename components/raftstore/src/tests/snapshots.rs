@@ -122,6 +122,14 @@ fn a_snapshot_that_is_damaged_at_rest_silences_its_peer_and_no_other() {
         cluster.tick(3);
         let speaks = |message: &RaftMessage| message.from_peer == Some(peer(3));
         assert!(!cluster.net.sent().iter().any(speaks), "it has nothing to stand on");
+        cluster.tick(30);
+        let reports = cluster.scheduler.heartbeats();
+        let down = &reports.last().expect("one in a second").down_peers;
+        let is_long = |seconds| (2..10).contains(&seconds);
+        assert!(
+            matches!(down[..], [stats] if stats.peer == Some(peer(3)) && is_long(stats.down_seconds)),
+            "its store is well, so its leader has to say it: {down:?}"
+        );
     }
 }
 

@@ -1,8 +1,10 @@
 //! One region, as its leader last described it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use proto::metapb::{Peer, Region, RegionEpoch};
-use proto::schedulerpb::RegionHeartbeatRequest;
+use proto::schedulerpb::{PeerStats, RegionHeartbeatRequest};
 
 /// One mebibyte, the unit in which regions are weighed.
 const MIB: u64 = 1 << 20;
@@ -16,6 +18,8 @@ pub struct RegionInfo {
     pub leader: Option<Peer>,
     /// Peers that lag so far behind that they do not count yet.
     pub pending: Vec<Peer>,
+    /// Peers that are silent, though their stores may report.
+    pub down: Vec<PeerStats>,
     /// About how large it is, in mebibytes; at least one.
     pub size_mib: u64,
 }
@@ -23,7 +27,8 @@ pub struct RegionInfo {
 impl RegionInfo {
     /// A region that somebody described, without anything about how it is doing.
     pub fn new(meta: Region, leader: Option<Peer>) -> Self {
-        RegionInfo { meta: detached(meta), leader, pending: Vec::new(), size_mib: 1 }
+        let (pending, down) = (Vec::new(), Vec::new());
+        RegionInfo { meta: detached(meta), leader, pending, down, size_mib: 1 }
     }
 
     /// What a heartbeat says; the region is empty when it says nothing.
@@ -32,6 +37,7 @@ impl RegionInfo {
             meta: detached(heartbeat.region.unwrap_or_default()),
             leader: heartbeat.leader,
             pending: heartbeat.pending_peers,
+            down: heartbeat.down_peers,
             size_mib: (heartbeat.approximate_size / MIB).max(1),
         }
     }
@@ -75,9 +81,20 @@ impl RegionInfo {
         self.pending.iter().any(|pending| pending.id == peer)
     }
 
+    /// How long the leader has missed the peer of this id, if it does.
+    pub fn down_for(&self, peer: u64) -> Option<Duration> {
+        let of = |stats: &&PeerStats| stats.peer.is_some_and(|down| down.id == peer);
+        self.down.iter().find(of).map(|stats| Duration::from_secs(stats.down_seconds))
+    }
+
+    /// Whether the peer of this id answers and is not far behind.
+    pub fn is_well(&self, peer: u64) -> bool {
+        !self.is_pending(peer) && self.down_for(peer).is_none()
+    }
+
     /// Whether all peers are in shape to be moved around.
     pub fn is_healthy(&self) -> bool {
-        self.pending.is_empty()
+        self.pending.is_empty() && self.down.is_empty()
     }
 }
 

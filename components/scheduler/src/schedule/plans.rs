@@ -97,9 +97,9 @@ impl View<'_> {
         let is_known = |id: &u64| self.cluster.stores.get(*id).is_some();
         let known: Vec<u64> = stores.into_iter().filter(is_known).collect();
         let is_able = |&&id: &&u64| {
-            let pending = region.peer_on(id).is_some_and(|peer| region.is_pending(peer.id));
+            let is_well = region.peer_on(id).is_none_or(|peer| region.is_well(peer.id));
             let store = self.cluster.stores.get(id);
-            !pending && store.is_some_and(|s| s.is_up() && !s.is_disconnected(self.now))
+            is_well && store.is_some_and(|s| s.is_up() && !s.is_disconnected(self.now))
         };
         known.iter().find(is_able).or(known.first()).copied()
     }
@@ -111,7 +111,7 @@ impl View<'_> {
         let is_well = |peer: &&&proto::metapb::Peer| {
             let known = self.cluster.stores.get(peer.store_id);
             let reports = known.is_some_and(|store| !store.is_disconnected(self.now));
-            reports && !region.is_pending(peer.id)
+            reports && region.is_well(peer.id)
         };
         let well = left.iter().filter(is_well).count();
         well > left.len() / 2

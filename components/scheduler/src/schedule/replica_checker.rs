@@ -4,7 +4,7 @@
 //!
 //! | what is wrong | what is done |
 //! |---|---|
-//! | a peer's store is lost (silent for long) | one peer too many: remove it; else replace it |
+//! | a peer's store, or the peer itself, is lost (silent for long) | one peer too many: remove it; else replace it |
 //! | a peer's store is leaving | the same |
 //! | too few peers | add one on the store that holds least |
 //! | too many peers | remove one that is far behind or out of sight, else the one on the fullest store |
@@ -52,8 +52,12 @@ impl Context<'_> {
     }
 
     fn ill_peer(&self, region: &RegionInfo) -> Option<(u64, Ill)> {
+        let most = self.config.max_store_down_time.get();
         let ill = |store: &Store| {
-            if store.silent_for(self.view.now) > self.config.max_store_down_time.get() {
+            // A store may report while one of its replicas is damaged, and silent for ever.
+            let peer = region.peer_on(store.id());
+            let is_mute = peer.and_then(|peer| region.down_for(peer.id)).is_some_and(|t| t > most);
+            if is_mute || store.silent_for(self.view.now) > most {
                 Some(Ill::Lost)
             } else if !store.is_up() {
                 Some(Ill::Leaving)
@@ -116,7 +120,7 @@ impl Context<'_> {
     fn least_useful(&self, region: &RegionInfo) -> Option<u64> {
         let stores = region.meta.peers.iter().filter_map(|peer| {
             let store = self.view.cluster.stores.get(peer.store_id)?;
-            let is_weak = region.is_pending(peer.id) || store.is_disconnected(self.view.now);
+            let is_weak = !region.is_well(peer.id) || store.is_disconnected(self.view.now);
             Some((store, is_weak))
         });
         let mut worst: Option<(bool, u64, u64)> = None;

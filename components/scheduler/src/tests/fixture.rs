@@ -135,7 +135,7 @@ impl World {
             region_epoch: Some(RegionEpoch { conf_ver: 1, version: 1 }),
             peers,
         };
-        RegionInfo { meta, leader: None, pending: Vec::new(), size_mib: SIZE }
+        RegionInfo { size_mib: SIZE, ..RegionInfo::new(meta, None) }
     }
 
     /// Puts a region in without touching what the stores hold.

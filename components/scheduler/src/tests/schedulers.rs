@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use proto::metapb::StoreState;
+use proto::schedulerpb::PeerStats;
 use runtime::units::Period;
 
 use super::fixture::{
@@ -155,6 +156,25 @@ mod replica_checker {
         assert_moves(world.repair(&region), REPLICA, 3, 4);
         world.holds(5, 3);
         assert_moves(world.repair(&region), REPLICA, 3, 5);
+    }
+
+    /// What the Go original leaves out.
+    #[test]
+    fn a_peer_that_is_silent_on_a_store_that_reports_is_replaced() {
+        let mut world = World::new(3);
+        for store in 1..=5 {
+            world.holds(store, store);
+        }
+        let mut region = world.region(1, &[1, 2, 3]);
+        let peer = region.peer_on(2).copied();
+        region.down = vec![PeerStats { peer, down_seconds: 30 * 60 }];
+        assert!(!region.is_healthy(), "nobody moves it around");
+        assert!(world.repair(&region).is_none(), "it may come back");
+        region.down[0].down_seconds += 1;
+        assert_moves(world.repair(&region), REPLICA, 2, 4);
+        assert!(world.view().survives_without(&region, 2));
+        region.down.push(PeerStats { peer: region.peer_on(3).copied(), down_seconds: 120 });
+        assert!(!world.view().survives_without(&region, 2), "of two that are left one is silent");
     }
 
     /// What the Go original leaves out.

@@ -255,9 +255,14 @@ mod tests {
     fn report(scheduler: &Scripted, term: u64, leader: Peer, peers: &[Peer], conf_ver: u64) {
         let mut region = Region::new(1.into(), "", "").with_peers(peers.iter().copied());
         region.region_epoch = Some(proto::metapb::RegionEpoch { conf_ver, version: 1 });
-        let pending_peers = Vec::new();
-        let heartbeat =
-            RegionHeartbeat { region, leader, term, pending_peers, approximate_size: 0 };
+        let heartbeat = RegionHeartbeat {
+            region,
+            leader,
+            term,
+            down_peers: Vec::new(),
+            pending_peers: Vec::new(),
+            approximate_size: 0,
+        };
         drop(scheduler.region_heartbeat(heartbeat));
     }
 
