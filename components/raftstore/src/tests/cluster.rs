@@ -109,6 +109,7 @@ impl Cluster {
             scheduler: scheduler.clone(),
             log,
             dir: dir.path().to_owned(),
+            region_queue: 256,
         };
         Cluster {
             machines: BTreeMap::new(),

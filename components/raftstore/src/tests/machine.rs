@@ -35,6 +35,8 @@ pub(crate) struct World {
     pub(crate) scheduler: TestScheduler,
     pub(crate) log: Logger,
     pub(crate) dir: PathBuf,
+    /// How many tasks wait for the slow worker of a store that is started from now on.
+    pub(crate) region_queue: usize,
 }
 
 /// A disk of a store, and what it does wrong.
@@ -128,7 +130,7 @@ impl Machine {
         };
         let Layout { router, apply, region, scheduler, raft } = setup.lay_out(true);
         let (apply_tasks, apply) = Inline::new(256, apply);
-        let (region_tasks, region) = Inline::new(256, region);
+        let (region_tasks, region) = Inline::new(world.region_queue, region);
         let (scheduler_tasks, scheduler) = Inline::new(256, scheduler);
         let workers =
             Workers { apply: apply_tasks, region: region_tasks, scheduler: scheduler_tasks };

@@ -90,6 +90,24 @@ fn a_snapshot_that_is_damaged_on_the_way_is_thrown_away_and_asked_for_again() {
     cluster.converge(FIRST);
 }
 
+#[test]
+fn a_snapshot_that_nobody_has_time_to_check_is_looked_at_when_it_comes_again() {
+    let mut cluster =
+        left_behind(Config { snapshot_gc_period: Period::millis(100), ..short_logs() });
+    cluster.world.region_queue = 1;
+    cluster.restart(3, 0);
+    cluster.at(3).holds_region = true;
+    cluster.tick(1);
+    cluster.net.heal();
+    cluster.net.sent();
+    cluster.tick(20);
+    assert!(cluster.net.sent().iter().any(is_snapshot));
+    assert!(cluster.process(3).unwrap().raft.holds.is_empty(), "nothing is kept for it");
+    assert_eq!(stage_of(&cluster, 3, FIRST), "active");
+    cluster.at(3).holds_region = false;
+    cluster.converge(FIRST);
+}
+
 /// A snapshot is damaged between being accepted and being installed, or across a restart in between.
 fn broken_at_rest(restarts: bool) -> Cluster {
     let mut cluster =
@@ -218,7 +236,9 @@ fn entries_behind_a_snapshot_wait_for_it_after_a_restart() {
 
 #[test]
 fn a_second_snapshot_waits_until_the_first_is_installed() {
-    let mut cluster = left_behind(short_logs());
+    // The log is not kept for long behind the first one.
+    let mut cluster =
+        left_behind(Config { snapshot_period_max: Period::millis(500), ..short_logs() });
     cluster.net.heal();
     cluster.at(3).holds_apply = true;
     cluster.tick(3);
