@@ -14,10 +14,12 @@
 //! | [`applied`] | what follows from what was applied? |
 //! | [`install`] | how does a snapshot become its data? |
 //! | [`stale`] | is this message from the past? |
+//! | [`consent`] | what does a removed peer still say? |
 //! | [`duties`] | what does it do from time to time? |
 
 pub(crate) mod admit;
 pub(crate) mod applied;
+pub(crate) mod consent;
 pub(crate) mod duties;
 pub(crate) mod install;
 pub(crate) mod proposals;

@@ -16,6 +16,9 @@
 //! - *f.* Like e, and then 4 removes 2. Nobody that 2 knows is there to tell it. It must ask the
 //!   scheduler, which it does when it has heard of no leader for long.
 //!
+//! And one that the original does not name: 1 was removed from a group of 1 and 2, and 2 has not heard of
+//! it. That is told in [`consent`].
+//!
 //! All come down to two comparisons of epochs: the sender's with what the receiver knows, and, where the
 //! receiver knows more, whether the sender is a member still.
 
@@ -23,6 +26,7 @@ use proto::StoreId;
 use proto::metapb::{Peer, Region, RegionEpoch};
 use proto::raft_serverpb::RaftMessage;
 
+use super::consent;
 use crate::state;
 
 /// What to do with a message.
@@ -38,6 +42,8 @@ pub(crate) enum Verdict {
     ForAnother,
     /// This store's peer is the one that is out of date: it was removed, and its successor is called.
     OwnIsGone,
+    /// It is from the only member that is left, which waits for a word of the peer that is gone.
+    LastOfTwo,
 }
 
 /// Judges a message to a region of which this store knows `region`; `own` is its peer of it.
@@ -74,7 +80,13 @@ pub(crate) fn judge_by_tombstone(
         return Verdict::TellSender;
     }
     let to = message.to_peer.unwrap_or_default();
-    if succeeds(to, epoch, tombstone) { Verdict::Fresh } else { Verdict::Ignore }
+    if succeeds(to, epoch, tombstone) {
+        Verdict::Fresh
+    } else if consent::is_from_the_last(message, tombstone) {
+        Verdict::LastOfTwo
+    } else {
+        Verdict::Ignore
+    }
 }
 
 /// Whether a peer came after the one that the tombstone is of, by the epoch in which it is spoken of.

@@ -181,6 +181,67 @@ fn a_scheduler_that_has_not_heard_of_a_new_peer_does_not_remove_it() {
     cluster.tick_until("it is gone", |cluster| cluster.is_buried(2, FIRST));
 }
 
+/// A group of 1 and 2, in which 1 was elected with its own removal in its log, has committed and applied it,
+/// and is gone; and 2 has not heard of that.
+fn last_of_two() -> Cluster {
+    let mut cluster = Cluster::new(2, &[1, 2], quiet());
+    cluster.lead(FIRST, 2);
+    let is_silent = |message: &RaftMessage| kind(message) == Some(MessageType::MsgAppendResponse);
+    cluster.net.lose(is_silent);
+    let remove = Admin::ChangePeer { change: RemoveNode, peer: peer(1) };
+    assert!(cluster.admin(2, FIRST, remove).is_none(), "2 does not know that 1 has it");
+    let removal = cluster.status(1, FIRST).unwrap().last_index;
+    cluster.isolate(1);
+    cluster.tick_until("nobody leads", |cluster| cluster.leader(FIRST).is_none());
+    cluster.net.heal();
+    cluster.net.lose(move |message| {
+        let commit = message.message.as_ref().map_or(0, |inner| inner.commit);
+        let asks_first = kind(message) == Some(MessageType::MsgRequestPreVote);
+        (from_store(message) == 2 && asks_first) || (from_store(message) == 1 && commit >= removal)
+    });
+    cluster.tick_until("1 is gone", |cluster| cluster.is_buried(1, FIRST));
+    assert_eq!(cluster.region(2, FIRST).peers.len(), 2);
+    cluster
+}
+
+#[test]
+fn the_last_of_two_goes_on_with_the_consent_of_the_other_ones_tombstone() {
+    for crashes in [false, true] {
+        let mut cluster = last_of_two();
+        cluster.net.heal();
+        if crashes {
+            cluster.restart(1, 0);
+            cluster.restart(2, 0);
+        }
+        cluster.tick_until("2 leads alone", |cluster| {
+            cluster.leader(FIRST) == Some(2) && cluster.region(2, FIRST).peers == [peer(2)]
+        });
+        cluster.put("a", "1");
+        assert!(cluster.is_buried(1, FIRST));
+    }
+}
+
+#[test]
+fn a_tombstone_consents_to_nobody_but_the_last_of_two() {
+    let pair = region(4, &[2, 3]);
+    let cases = [
+        ("2 is left, and does not know", message(2, peer(3), 3), &pair, Verdict::LastOfTwo),
+        ("2 knows", message(2, peer(3), 4), &pair, Verdict::Ignore),
+        ("a stranger asks", message(1, peer(3), 3), &pair, Verdict::Ignore),
+        (
+            "an older peer is asked",
+            message(2, Peer { id: 1, store_id: 3 }, 3),
+            &pair,
+            Verdict::Ignore,
+        ),
+        ("two are left", message(2, peer(3), 3), &region(4, &[1, 2, 3]), Verdict::Ignore),
+        ("nobody is known", message(2, peer(3), 3), &region(4, &[3]), Verdict::Ignore),
+    ];
+    for (story, message, tombstone, expected) in cases {
+        assert_eq!(judge_by_tombstone(&message, tombstone, false), expected, "{story}");
+    }
+}
+
 #[test]
 fn a_tombstone_is_for_ever() {
     let mut cluster = Cluster::three();

@@ -82,7 +82,7 @@ impl RaftWorker {
         let wants_vote = peer::wants_vote(&message);
         match stale::judge(&envelope, peer.region(), peer.own(), wants_vote) {
             Verdict::Fresh => {}
-            Verdict::Ignore | Verdict::ForAnother => return Ok(()),
+            Verdict::Ignore | Verdict::ForAnother | Verdict::LastOfTwo => return Ok(()),
             Verdict::TellSender => {
                 let epoch = peer.region().epoch();
                 self.tell_that_it_is_gone(&envelope, epoch);

@@ -15,6 +15,7 @@ use slog::{debug, info};
 
 use super::raft::RaftWorker;
 use crate::error::Result;
+use crate::peer::consent;
 use crate::peer::stage::Stage;
 use crate::peer::stale::{self, Verdict};
 use crate::peer::{self, Peer};
@@ -88,6 +89,11 @@ impl RaftWorker {
                 Verdict::Fresh => {}
                 Verdict::TellSender => {
                     self.tell_that_it_is_gone(&envelope, tombstone.epoch());
+                    return Ok(());
+                }
+                Verdict::LastOfTwo => {
+                    runtime::mark!("a removed peer says yes to the last of two");
+                    self.out.messages.extend(consent::answer(&envelope, &tombstone));
                     return Ok(());
                 }
                 Verdict::Ignore | Verdict::ForAnother | Verdict::OwnIsGone => return Ok(()),
