@@ -1,5 +1,6 @@
 //! How a command gets into the log.
 
+use proto::RegionId;
 use proto::eraftpb::ConfChangeType;
 use proto::metapb::Peer as PeerRecord;
 use raft::Position;
@@ -8,10 +9,10 @@ use runtime::reply::Reply;
 use slog::info;
 
 use super::Peer;
-use crate::apply;
 use crate::context::Context;
 use crate::error::RegionError;
 use crate::message::{Admin, AdminDone, Answer, Command, Done, Header, Request};
+use crate::{apply, state};
 
 impl Peer {
     /// Does a command that was admitted: proposes it, or lets it wait for a proof of leadership.
@@ -67,6 +68,12 @@ impl Peer {
     ) -> Result<Position, RegionError> {
         if let Admin::ChangePeer { change, peer } = admin {
             return self.propose_change(context, header, *change, *peer);
+        }
+        if let Admin::Split { new_region, .. } = admin
+            && is_known(context, *new_region)
+        {
+            // Every store that has it would stop when it applies the entry, and at each start again.
+            return Err(RegionError::Refused("the id of the right part is taken"));
         }
         let Some(data) = apply::encode_admin(header, self.own, admin) else {
             return Err(RegionError::Refused("it does not go through the log"));
@@ -138,4 +145,11 @@ impl Peer {
             | raft::Error::Storage(_) => RegionError::Refused("Raft does not take the command"),
         }
     }
+}
+
+/// Whether this store has a region of this id, has had one, or has heard of one. Ids are never given out
+/// twice, so that nobody can tell what would become of the second.
+fn is_known(context: &Context, id: RegionId) -> bool {
+    context.router.view(id).is_some()
+        || !matches!(state::region_state(&*context.engines.kv, id), Ok(None))
 }
