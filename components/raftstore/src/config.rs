@@ -52,7 +52,8 @@ pub struct Config {
     pub snapshot_space_max: Bytes,
     /// How many snapshots are built, sent and received at a time, of each kind.
     pub snapshots_at_once: u32,
-    /// A follower that was sent a snapshot and says nothing for so long is asked again.
+    /// A follower that was sent a snapshot and says nothing for so long is asked again. The log is kept
+    /// behind a snapshot for as long.
     pub snapshot_period_max: Period,
 
     /// How many messages and commands wait for the raft thread. Raft messages beyond are dropped,

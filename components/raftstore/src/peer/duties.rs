@@ -40,7 +40,13 @@ pub(crate) struct PeerDuties {
     written_since: u64,
     /// The size is being found out, or ids for a split are being asked for.
     is_checking: bool,
+    /// Where the snapshot ends, or is going to, that somebody waits for, and for how many ticks the log
+    /// is still kept behind it.
+    kept: Option<(u64, u32)>,
 }
+
+/// How much longer than it should be the log may get while it is kept behind a snapshot.
+const KEPT_LOGS_MAX: u64 = 8;
 
 impl PeerDuties {
     pub(crate) fn new(ticks: &Ticks, region: RegionId) -> Self {
@@ -58,7 +64,18 @@ impl PeerDuties {
             written: 0,
             written_since: 0,
             is_checking: false,
+            kept: None,
         }
+    }
+
+    /// A snapshot of everything up to `index`, or more, is going to be built, sent and installed. All that
+    /// time its receiver does without the log; were that cut behind the snapshot meanwhile, it would need
+    /// another one, and so on for as long as there are writes.
+    ///
+    /// A wait that has begun is not prolonged, so that a follower that never gets there does not keep the
+    /// log for ever.
+    pub(crate) fn keep_log_behind(&mut self, index: u64, ticks: u32) {
+        self.kept.get_or_insert((index, ticks));
     }
 
     /// Entries were put into the log.
@@ -114,6 +131,8 @@ impl Peer {
     /// Does what is due.
     pub(crate) fn do_duties(&mut self, context: &Context, out: &mut Outgoing) {
         self.look_for_leader(context, out);
+        self.duties.kept =
+            self.duties.kept.and_then(|(index, ticks)| Some((index, ticks.checked_sub(1)?)));
         for duty in self.duties.due.tick() {
             if !self.is_leader() {
                 continue;
@@ -142,7 +161,7 @@ impl Peer {
     }
 
     /// Proposes to forget the beginning of the log: what all followers have, or, once that is too much to
-    /// keep for a slow one, everything that is applied.
+    /// keep for a slow one, everything that is applied and does not follow a snapshot that is on its way.
     fn cut_log(&mut self, context: &Context) {
         let config = &context.config;
         let storage = self.storage();
@@ -156,7 +175,13 @@ impl Peer {
         let is_worth_it =
             |index: u64| index.saturating_sub(first - 1) >= (config.log_gc_count / 2).max(1);
         let index = if is_full {
-            applied
+            // Who has the snapshot needs what comes behind it, and who is further than that less.
+            let is_endless = self.duties.log_bytes / KEPT_LOGS_MAX >= config.log_gc_size.get();
+            let kept = self.duties.kept.filter(|_| !is_endless);
+            let needed = kept.and_then(|(index, _)| {
+                followers.iter().map(|follower| follower.match_index.max(index)).min()
+            });
+            needed.map_or(applied, |index| index.min(applied))
         } else if is_worth_it(replicated.min(applied)) {
             replicated.min(applied)
         } else {

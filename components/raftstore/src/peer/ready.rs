@@ -51,6 +51,7 @@ impl Peer {
         self.note_round(out.now);
         self.note_role(context, &ready, out);
         if self.node.storage_mut().take_snapshot_wish() {
+            self.duties.keep_log_behind(self.storage().applied_index(), context.ticks.snapshot_max);
             out.region.push(RegionTask::BuildSnapshot(region));
         }
         self.publish(context);

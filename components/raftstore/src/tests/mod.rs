@@ -10,6 +10,7 @@ mod course_util;
 mod course_workers;
 mod crash;
 mod leases;
+mod log_gc;
 mod look;
 mod machine;
 mod net;
