@@ -46,18 +46,41 @@ pub(crate) fn of(message: &RaftMessage) -> Option<(SnapKey, RaftSnapshotData)> {
 
 /// Changes one bit of one of the files in `folder` that wait to be sent. Whether there was one.
 pub(crate) fn damage_built_file(folder: &Path, which: u64, place: u64) -> bool {
-    let Ok(entries) = fs::read_dir(folder) else { return false };
-    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let mut files = files(folder);
     files.retain(|path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with("gen_") && name.ends_with(".sst")
+        name(path).starts_with("gen_") && path.extension().is_some_and(|ending| ending == "sst")
     });
+    files.get(index(which, files.len())).is_some_and(|path| flip_a_bit(path, place))
+}
+
+/// The complete data files in `folder` that came from other stores, each with its region.
+pub(crate) fn received_files(folder: &Path) -> Vec<(u64, PathBuf)> {
+    let of_region = |path: PathBuf| {
+        let name = name(&path);
+        let numbers = name.strip_suffix(".sst")?.strip_prefix("rev_")?;
+        Some((numbers.split('_').next()?.parse().ok()?, path))
+    };
+    files(folder).into_iter().filter_map(of_region).collect()
+}
+
+/// All files in `folder`, in the order of their names.
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.sort();
-    let Some(path) = files.get(index(which, files.len())) else { return false };
+    files
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Changes one bit of a file. Whether there was one.
+pub(crate) fn flip_a_bit(path: &Path, place: u64) -> bool {
     let Ok(mut bytes) = fs::read(path) else { return false };
-    let place = index(place, bytes.len());
-    let Some(byte) = bytes.get_mut(place) else { return false };
-    *byte ^= 1 << (which % 8);
+    let length = bytes.len();
+    let Some(byte) = bytes.get_mut(index(place >> 3, length)) else { return false };
+    *byte ^= 1 << (place % 8);
     fs::write(path, bytes).is_ok()
 }
 

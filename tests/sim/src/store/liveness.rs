@@ -33,6 +33,8 @@ impl Simulation {
             Ok(simulation.workload.read_what_is_left(&mut simulation.world))
         })?;
         self.wait_until("is equal again", Self::unequal)?;
+        self.wait_until("was collected", |simulation| Ok(simulation.litter()))?;
+        self.world.counts.silent = self.world.scheduler().removed();
         self.checks.registers.judge()?;
         self.checks.lists.judge(&self.workload.finally)
     }
@@ -112,6 +114,12 @@ impl Simulation {
             }
         }
         None
+    }
+
+    /// A file of a snapshot, which nobody needs any more.
+    fn litter(&self) -> Option<String> {
+        let file = self.stores().into_iter().find_map(|store| self.world.snapshot_file(store))?;
+        Some(format!("{} is still there", file.display()))
     }
 
     /// What is not equal yet on all replicas, or not as short as it should be.

@@ -1,6 +1,7 @@
 //! The nemesis: machines that crash, stop and pause, disks that fail, networks that break.
 //!
-//! No fault takes the last copy of anything: disks keep what they have synced.
+//! No fault takes the last copy of anything: disks keep what they have synced, and of a region at most one
+//! replica is lost to a snapshot that is damaged after it was taken.
 
 use std::time::Duration;
 
@@ -8,8 +9,12 @@ use raftstore::{Admin, Header};
 
 use super::Verdict;
 use super::check::STORES;
+use super::freight;
 use super::settings::draw;
-use super::simulation::{RESTARTS, Simulation};
+use super::simulation::{RESTARTS, SPOILS, Simulation};
+
+/// How many ticks are waited for a file that may be damaged.
+const SPOIL_TRIES: u64 = 100;
 
 /// One kind of fault, in the order of its weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +39,11 @@ enum Fault {
     Offline,
     /// A file of a snapshot that waits to be sent changes on the disk.
     DamageFile,
+    /// A file of a snapshot that was received changes on the disk, before it is checked or after that.
+    Spoil,
 }
 
-const FAULTS: [Fault; 10] = [
+const FAULTS: [Fault; 11] = [
     Fault::Crash,
     Fault::CrashSeveral,
     Fault::Stop,
@@ -47,6 +54,7 @@ const FAULTS: [Fault; 10] = [
     Fault::Slow,
     Fault::Offline,
     Fault::DamageFile,
+    Fault::Spoil,
 ];
 
 impl Simulation {
@@ -89,6 +97,7 @@ impl Simulation {
                 self.world.set_offline(store, is_offline);
             }
             Fault::DamageFile => self.damage_a_file(),
+            Fault::Spoil => return self.spoil_a_file(SPOIL_TRIES),
         }
         Ok(())
     }
@@ -208,5 +217,37 @@ impl Simulation {
         if self.world.damage_built_file(store, which, place) {
             self.world.counts.snapshots_damaged += 1;
         }
+    }
+
+    /// A replica whose snapshot is damaged after it was checked is lost until it is replaced. So that is done
+    /// once to a region, and only where there is a majority without it: with four members also when
+    /// another one is just being removed. From then on none is.
+    ///
+    /// Files are there for a short time only, so it is tried again for a while.
+    pub(super) fn spoil_a_file(&mut self, tries: u64) -> Verdict {
+        if self.is_healed {
+            return Ok(());
+        }
+        let newest = self.newest()?;
+        let mut stores = self.stores();
+        self.rng.shuffle(&mut stores);
+        for store in stores {
+            let mut files = self.world.received_files(store);
+            files.retain(|(region, _)| {
+                let members = newest.get(region).map_or(0, |region| region.peers.len());
+                members >= 4 && !self.lamed.contains(region)
+            });
+            let Some((region, file)) = self.rng.pick(&files) else { continue };
+            let place = self.rng.next_u64();
+            self.world.trace.event(place, || format!("{} changes", file.display()));
+            self.world.scheduler().clear_operator((*region).into());
+            self.lamed.insert(*region);
+            self.world.counts.spoiled += u64::from(freight::flip_a_bit(file, place));
+            return Ok(());
+        }
+        if tries > 1 {
+            self.world.alarm(self.params.settings.config.tick.get(), SPOILS + tries - 1);
+        }
+        Ok(())
     }
 }

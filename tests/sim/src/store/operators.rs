@@ -12,9 +12,8 @@ use super::workload::name;
 /// A region has at most so many peers.
 const PEERS_MAX: usize = 5;
 
-/// A group of two is never made smaller: the one that goes may be the one that leads, and nobody would
-/// be left to tell the other. Schedulers add before they remove.
-const PEERS_MIN: usize = 3;
+/// A group is not made smaller than this; its last member stays.
+const PEERS_MIN: usize = 2;
 
 impl Simulation {
     /// The scheduler has an idea.
@@ -54,7 +53,8 @@ impl Simulation {
     }
 
     fn remove_peer(&mut self, region: &Region) -> Option<Operator> {
-        if region.peers.len() < PEERS_MIN {
+        // A replica that is lost must not be needed for a majority before it is replaced.
+        if region.peers.len() < PEERS_MIN || self.lamed.contains(&region.id) {
             return None;
         }
         self.rng.pick(&region.peers).copied().map(Operator::RemovePeer)

@@ -25,7 +25,7 @@ pub(crate) struct Params {
     pub(crate) length: Duration,
     /// The time between two faults, at most, and how often each kind comes.
     pub(crate) fault_pace: Duration,
-    pub(crate) faults: [u64; 10],
+    pub(crate) faults: [u64; 11],
     /// The time between two operators, at most, and how often each kind comes.
     pub(crate) operator_pace: Duration,
     pub(crate) operators: [u64; 4],
@@ -72,7 +72,7 @@ impl Params {
             members,
             length: election * small(pick(rng, &[40, 80, 160])),
             fault_pace: election * small(pick(rng, &[2, 4, 10, 20])),
-            faults: weights(rng, [20, 5, 5, 15, 20, 20, 10, 10, 10, 5]),
+            faults: weights(rng, [20, 5, 5, 15, 20, 20, 10, 10, 10, 5, 20]),
             operator_pace: election * small(pick(rng, &[1, 1, 2, 5])),
             operators: weights(rng, [20, 20, 20, 10]),
         }

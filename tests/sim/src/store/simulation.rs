@@ -1,6 +1,6 @@
 //! One run: a world, its clients, everything that goes wrong, and everything that is checked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proto::RegionId;
@@ -19,6 +19,8 @@ const CLIENTS: u64 = 1;
 const FAULTS: u64 = 2;
 const OPERATORS: u64 = 3;
 const LOOKS: u64 = 4;
+/// A file of a received snapshot changes: this, and how often it is tried.
+pub(super) const SPOILS: u64 = 100;
 /// A store is started again: this and its number.
 pub(super) const RESTARTS: u64 = 1000;
 
@@ -33,6 +35,8 @@ pub(crate) struct Simulation {
     pub(super) is_healed: bool,
     /// No client begins anything any more.
     pub(crate) is_quiet: bool,
+    /// Regions of which a replica may be lost, because a snapshot that it has taken is damaged.
+    pub(super) lamed: BTreeSet<u64>,
     /// How often the peers of each region had changed when it was last looked at.
     conf_vers: BTreeMap<u64, u64>,
 }
@@ -55,6 +59,7 @@ impl Simulation {
             checks: Checks::default(),
             is_healed: false,
             is_quiet: false,
+            lamed: BTreeSet::new(),
             conf_vers: BTreeMap::new(),
         };
         for store in simulation.stores() {
@@ -121,6 +126,7 @@ impl Simulation {
             APPENDS.. => {
                 self.workload.write_back(&mut self.world, &mut self.checks, number - APPENDS);
             }
+            SPOILS..RESTARTS => return self.spoil_a_file(number - SPOILS),
             RESTARTS.. => return self.start(number - RESTARTS),
             _ => {}
         }

@@ -10,6 +10,7 @@
 //! neighbours. [`World::alarm`] puts the owner's own plans into the queue.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -314,6 +315,16 @@ impl World {
         super::freight::damage_built_file(self.machines[&store].folder(), which, place)
     }
 
+    /// The data files of snapshots that a store has received, each with its region.
+    pub fn received_files(&self, store: u64) -> Vec<(u64, PathBuf)> {
+        super::freight::received_files(self.machines[&store].folder())
+    }
+
+    /// A file of a snapshot that a store has, if there is any.
+    pub fn snapshot_file(&self, store: u64) -> Option<PathBuf> {
+        super::freight::files(self.machines[&store].folder()).into_iter().next()
+    }
+
     /// Nothing goes wrong any more: links, disks, workers and settings are as on a good day. Stores that
     /// are down stay so, and those whose disk was told to fail crash now.
     pub fn heal(&mut self) {
@@ -323,6 +334,7 @@ impl World {
             }
         }
         self.network.heal();
+        self.scheduler.remove_the_silent();
         let (skew, queues) = (self.settings.skew, self.settings.queues);
         self.settings = Settings { queues, skew, ..Settings::calm(self.settings.config.clone()) };
         for machine in self.machines.values_mut() {

@@ -14,7 +14,7 @@
 mod operator;
 mod regions;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use proto::metapb::{Peer, Region, Store};
@@ -56,6 +56,9 @@ struct State {
     operators: BTreeMap<u64, Operator>,
     handlers: BTreeMap<u64, Handler>,
     violations: Vec<String>,
+    removes_the_silent: bool,
+    /// Those that were removed.
+    silent: BTreeSet<u64>,
 }
 
 impl Scripted {
@@ -88,6 +91,16 @@ impl Scripted {
     /// Registers an operator for a region, in place of any other.
     pub fn set_operator(&self, region: RegionId, operator: Operator) {
         self.state().operators.insert(region.get(), operator);
+    }
+
+    /// From now on a peer that its leader misses for long is removed, whatever else was wished.
+    pub fn remove_the_silent(&self) {
+        self.state().removes_the_silent = true;
+    }
+
+    /// How many peers were removed because their leaders missed them.
+    pub fn removed(&self) -> u64 {
+        self.state().silent.len() as u64
     }
 
     /// Takes the operator of a region away.
@@ -150,7 +163,7 @@ impl State {
         &mut self,
         heartbeat: &RegionHeartbeat,
     ) -> Result<Option<(Handler, Header, Admin)>, Wrong> {
-        let RegionHeartbeat { region, leader, term, pending_peers, .. } = heartbeat;
+        let RegionHeartbeat { region, leader, term, down_peers, pending_peers, .. } = heartbeat;
         // A deposed leader may report late; whoever leads in a later term has the word.
         let known = self.leaders.get(&region.id).map_or(0, |(term, _)| *term);
         if *term >= known {
@@ -164,6 +177,12 @@ impl State {
             }
         }
         self.regions.report(region)?;
+        if let Some(silent) = down_peers.first().and_then(|stats| stats.peer)
+            && self.removes_the_silent
+        {
+            self.silent.insert(silent.id);
+            self.operators.insert(region.id, Operator::RemovePeer(silent));
+        }
         let Some(operator) = self.operators.get(&region.id) else { return Ok(None) };
         if operator.is_done(region, *leader, pending_peers) {
             self.operators.remove(&region.id);
