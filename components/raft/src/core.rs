@@ -2,7 +2,7 @@
 //! wants to say.
 
 use proto::eraftpb::{ConfState, EntryType, HardState};
-use runtime::{Rng, mark};
+use runtime::{Rng, mark, mutant};
 use slog::Logger;
 
 use crate::error::{Result, StorageError};
@@ -10,7 +10,7 @@ use crate::log::RaftLog;
 use crate::message::{Body, Message, Position};
 use crate::raw_node::ReadState;
 use crate::storage::Storage;
-use crate::{Config, Error, Index, NodeId, Term, mutant};
+use crate::{Config, Error, Index, NodeId, Term};
 
 /// The state that every role works on. Each role adds what only it needs, and takes it along when it
 /// ends.

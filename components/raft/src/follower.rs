@@ -1,7 +1,7 @@
 //! The follower: keeps a copy of the leader's log, votes, and campaigns when it hears nobody.
 
 use proto::eraftpb::{Entry, Snapshot};
-use runtime::mark;
+use runtime::{mark, mutant};
 
 use crate::core::Core;
 use crate::error::Result;
@@ -9,7 +9,7 @@ use crate::message::{Body, Message, Position};
 use crate::raft::{Campaign, Next};
 use crate::raw_node::ReadState;
 use crate::storage::Storage;
-use crate::{Error, Index, NodeId, mutant};
+use crate::{Error, Index, NodeId};
 
 /// The role in which nodes start, and in which all but one usually are.
 #[derive(Debug)]

@@ -12,7 +12,7 @@
 
 use bytes::Bytes;
 use proto::eraftpb::{ConfChange, Entry, EntryType};
-use runtime::mark;
+use runtime::{mark, mutant};
 
 use crate::core::Core;
 use crate::error::Result;
@@ -25,7 +25,7 @@ use crate::reads::Reads;
 use crate::replicate::replicate;
 use crate::storage::Storage;
 use crate::unstable::entry_bytes;
-use crate::{Error, Index, NodeId, mutant};
+use crate::{Error, Index, NodeId};
 
 /// The role of which there is at most one in each term.
 #[derive(Debug)]

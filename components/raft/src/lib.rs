@@ -227,8 +227,6 @@ pub mod status;
 
 pub mod error;
 
-mod mutant;
-
 #[cfg(test)]
 mod tests;
 

@@ -27,13 +27,13 @@
 use std::collections::VecDeque;
 
 use proto::eraftpb::{Entry, Snapshot};
-use runtime::mark;
+use runtime::{mark, mutant};
 
 use crate::error::{Result, StorageError};
 use crate::message::Position;
 use crate::storage::Storage;
 use crate::unstable::{Unstable, entry_bytes};
-use crate::{Config, Index, Term, mutant};
+use crate::{Config, Index, Term};
 
 /// The log of one node. See the [module](self) for its picture and invariants.
 #[derive(Debug)]

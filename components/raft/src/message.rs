@@ -9,8 +9,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use proto::eraftpb::{ConfChange, Entry, EntryType, Snapshot};
-
-use crate::mutant;
+use runtime::mutant;
 
 /// The number of a node, unique in its group and never used twice. Zero is nobody.
 pub type NodeId = u64;

@@ -85,7 +85,6 @@ mod config;
 mod context;
 mod error;
 mod message;
-mod mutant;
 mod node;
 mod peer;
 mod ports;

@@ -29,12 +29,12 @@ use proto::metapb::{Peer, Region};
 use proto::raft_serverpb::RaftMessage;
 use proto::{RegionId, StoreId};
 use runtime::clock::{Clock, Instant};
+use runtime::mutant;
 use runtime::reply::Reply;
 use runtime::worker::Tasks;
 
 use crate::error::RegionError;
 use crate::message::{Answer, Command, Done, Header, PeerMsg, RegionSnapshot, StoreMsg};
-use crate::mutant;
 use crate::snapshot::SnapKey;
 
 /// What everybody may know about a region of this store.

@@ -15,8 +15,8 @@
 //! | periodic work | [`Ticker`](ticker::Ticker) counts ticks | [`Duties`](ticker::Duties) are told of ticks |
 //! | a person who reads | [`Log`](log::Log) writes lines | [`Capture`](log::Capture) keeps records |
 //!
-//! What has no twin, because it decides nothing: [`metrics`], [`settings`], [`units`], [marks](mod@mark) and the
-//! [`Stop`](shutdown::Stop) of a process.
+//! What has no twin, because it decides nothing: [`metrics`], [`settings`], [`units`], [marks](mod@mark),
+//! [planted bugs](mutant) and the [`Stop`](shutdown::Stop) of a process.
 //!
 //! There are no globals. Whoever needs one of these takes it in its constructor.
 
@@ -26,6 +26,7 @@ pub mod flags;
 pub mod log;
 pub mod mark;
 pub mod metrics;
+pub mod mutant;
 pub mod reply;
 pub mod rng;
 pub mod settings;

@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use program::Failure;
 use proto::metapb::{Cluster, Store};
+use runtime::mutant;
 use runtime::reply::{Abandoned, Reply};
 use runtime::worker::Runner;
 use slog::{Logger, info, warn};
 
 use crate::error::{Error, Result};
 use crate::id::Ids;
-use crate::mutant;
 use crate::records::{EngineRecords, Record, Records};
 use crate::state::State;
 use crate::tso::Time;

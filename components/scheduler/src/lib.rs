@@ -51,7 +51,6 @@ pub mod keeper;
 pub mod member;
 pub mod meta;
 pub mod metrics;
-mod mutant;
 pub mod node;
 pub mod outside;
 pub mod records;

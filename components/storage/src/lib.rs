@@ -60,7 +60,6 @@
 mod error;
 mod kv;
 mod limits;
-mod mutant;
 pub mod mvcc;
 mod raw;
 mod region_reader;

@@ -9,11 +9,12 @@ use proto::eraftpb::{ConfChange, ConfChangeType, Entry};
 use proto::metapb::{Peer, Region};
 use proto::raft_cmdpb::RaftCmdRequest;
 use proto::{PeerId, StoreId};
+use runtime::mutant;
 
 use super::{Applier, Executed, Turn, refused};
 use crate::error::RegionError;
 use crate::message::{AdminDone, Effect};
-use crate::{keys, mutant, state};
+use crate::{keys, state};
 
 impl Applier {
     /// Applies an entry that changes the peers.

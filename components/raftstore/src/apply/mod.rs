@@ -24,6 +24,7 @@ use proto::metapb::{Peer, Region, RegionEpoch};
 use proto::raft_cmdpb::{AdminCmdType, AdminRequest, RaftCmdRequest, RaftRequestHeader};
 use proto::raft_serverpb::RaftApplyState;
 use proto::{RegionId, StoreId};
+use runtime::mutant;
 
 pub(crate) use conf_change::changed;
 pub(crate) use request::{
@@ -32,7 +33,7 @@ pub(crate) use request::{
 
 use crate::error::{RegionError, Result};
 use crate::message::{AdminDone, Effect, Request};
-use crate::{mutant, state};
+use crate::state;
 
 /// What entries of several regions add up to, before it is written.
 #[derive(Debug, Default)]

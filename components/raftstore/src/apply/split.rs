@@ -13,11 +13,12 @@ use engine::Engine;
 use proto::RegionId;
 use proto::metapb::{Peer, Region};
 use proto::raft_cmdpb::{RaftRequestHeader, SplitRequest};
+use runtime::mutant;
 
 use super::{Applier, Executed, Turn, refused};
 use crate::error::{Error, RegionError, Result};
 use crate::message::{AdminDone, Effect};
-use crate::{mutant, state};
+use crate::state;
 
 impl Applier {
     pub(super) fn split(

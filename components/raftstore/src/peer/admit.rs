@@ -6,11 +6,12 @@
 
 use proto::metapb::RegionEpoch;
 use raft::Storage as _;
+use runtime::mutant;
 
 use super::Peer;
+use crate::apply;
 use crate::error::RegionError;
 use crate::message::{Admin, Command, Header};
-use crate::{apply, mutant};
 
 impl Peer {
     /// Why a command is refused, if it is.

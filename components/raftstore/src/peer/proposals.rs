@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
+use runtime::mutant;
 use runtime::reply::Reply;
 
 use crate::message::Answer;
-use crate::mutant;
 
 /// A command in the log, and whoever waits for it.
 #[derive(Debug)]

@@ -12,13 +12,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use runtime::clock::Instant;
+use runtime::mutant;
 use runtime::reply::Reply;
 
 use super::Peer;
 use crate::context::Context;
 use crate::error::RegionError;
 use crate::message::{Answer, Done, RegionSnapshot};
-use crate::mutant;
 
 /// Reads that wait.
 #[derive(Debug, Default)]

@@ -10,10 +10,10 @@ use engine::Cf;
 use prost::Message as _;
 use proto::metapb::Region;
 use proto::raft_serverpb::{RaftSnapshotData, SnapshotCfFile, SnapshotMeta};
+use runtime::mutant;
 
 use super::error::{Error, Result};
 use super::key::SnapKey;
-use crate::mutant;
 
 /// The file of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

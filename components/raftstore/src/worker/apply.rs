@@ -11,6 +11,7 @@ use engine::{Cf, Durability, Engine, WriteBatch};
 use proto::RegionId;
 use proto::eraftpb::Entry;
 use proto::metapb::Region;
+use runtime::mutant;
 use runtime::reply::Reply;
 use runtime::worker::{Runner, Tasks};
 use slog::{Logger, error, info};
@@ -19,7 +20,7 @@ use super::ApplyTask;
 use crate::apply::{Applier, Executed, Turn, changes_region};
 use crate::error::Result;
 use crate::message::{Answer, Applied, Completion, Done, RegionSnapshot, Request, Response};
-use crate::{keys, mutant, state};
+use crate::{keys, state};
 
 /// How large a batch grows before it is written, in bytes. One entry may make it larger.
 const BATCH_BYTES_MAX: usize = 4 << 20;

@@ -10,18 +10,19 @@ use proto::eraftpb::{ConfState, Entry, Snapshot};
 use proto::metapb::Region;
 use proto::raft_serverpb::{RaftApplyState, RaftMessage, RaftSnapshotData, RegionLocalState};
 use runtime::clock::Clock;
+use runtime::mutant;
 use runtime::worker::{Runner, Tasks};
 use slog::{Logger, debug, error, warn};
 
 use super::RegionTask;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::keys;
 use crate::message::Completion;
 use crate::snapshot::{self, Side, SnapKey, SnapManager};
 use crate::split_check::{self, Limits};
 use crate::state::{self, InstallMarker};
 use crate::storage::finish_install;
-use crate::{keys, mutant};
 
 /// Does one task after the other; deletions of log entries are collected and share a sync.
 pub struct RegionWorker {

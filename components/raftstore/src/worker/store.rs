@@ -11,6 +11,7 @@ use proto::eraftpb::Snapshot;
 use proto::metapb::{Peer as PeerRecord, Region, RegionEpoch};
 use proto::raft_serverpb::{RaftMessage, RaftSnapshotData};
 use proto::{RegionId, StoreId};
+use runtime::mutant;
 use slog::{debug, info};
 
 use super::raft::RaftWorker;
@@ -20,8 +21,8 @@ use crate::peer::stage::Stage;
 use crate::peer::stale::{self, Verdict};
 use crate::peer::{self, Peer};
 use crate::snapshot::SnapKey;
+use crate::state;
 use crate::storage::PeerStorage;
-use crate::{mutant, state};
 
 /// Calls for peers that a split will make.
 ///

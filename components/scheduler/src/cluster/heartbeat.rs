@@ -28,7 +28,7 @@ use std::sync::Arc;
 use super::Cluster;
 use super::region::RegionInfo;
 use crate::error::{Error, Result};
-use crate::mutant;
+use runtime::mutant;
 
 /// What a report changed.
 #[derive(Debug)]

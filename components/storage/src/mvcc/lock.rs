@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::write::WriteKind;
 use crate::error::{Error, Result};
-use crate::mutant;
+use runtime::mutant;
 
 /// How many low bits of a timestamp count within a millisecond.
 pub const LOGICAL_BITS: u32 = 18;

@@ -10,8 +10,8 @@ use super::rollback::{put_rollback, rollback_lock};
 use super::{Command, Outcome, View, check_given};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
-use crate::mutant;
 use crate::mvcc::{Lock, MvccTxn, Write, WriteKind, encode_user_key};
+use runtime::mutant;
 
 /// Asks what became of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,8 +15,8 @@ use bytes::Bytes;
 use super::{Command, Outcome, View, check_given};
 use crate::error::{Abort, Conflict, Error, KeyError, Locked, Result};
 use crate::limits::{Limits, ROW_OVERHEAD_BYTES};
-use crate::mutant;
 use crate::mvcc::{Lock, MvccTxn, TS_MAX, Write, WriteKind, encode_user_key};
+use runtime::mutant;
 
 /// Locks keys.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use super::{Command, Outcome, View, check_given};
 use crate::error::{Abort, KeyError, Result};
 use crate::limits::Limits;
-use crate::mutant;
 use crate::mvcc::{Lock, MvccTxn, Write, WriteKind, encode_user_key};
+use runtime::mutant;
 
 /// How many keys are rolled back in one write.
 pub const ROLLBACK_PAGE_KEYS: usize = 256;

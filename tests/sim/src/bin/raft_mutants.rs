@@ -2,7 +2,7 @@
 //! property to break.
 //!
 //! A simulation that never fails proves nothing until it has failed for a reason. The bugs are planted
-//! in the crate `raft` (its `mutant.rs` lists them) and chosen by an environment variable that a process
+//! in the crate `raft` (`runtime::mutant` lists them) and chosen by an environment variable that a process
 //! reads once, so each runs in a child process. First the same seeds run without any bug, and must
 //! survive. A bug that survives fails the program.
 

@@ -11,7 +11,7 @@ use runtime::clock::{Clock, SystemClock};
 use sim::store::Violation;
 use sim::{bank, store};
 
-/// The bugs of `components/raftstore/src/mutant.rs` that this simulation is to find. The one that is not
+/// The bugs of `runtime::mutant` that this simulation is to find. The one that is not
 /// here, 16, is found by the tests of snapshots.
 const BUGS: [(u32, &str); 11] = [
     (9, "the applied index is written in a batch of its own"),
@@ -27,7 +27,7 @@ const BUGS: [(u32, &str); 11] = [
     (27, "a write may be proposed in another term than it was computed in"),
 ];
 
-/// The bugs that the bank over whole stores is to find: those of `components/storage/src/mutant.rs`, and
+/// The bugs that the bank over whole stores is to find: those of transactions, and
 /// the one of the stores that transactions are most exposed to.
 const BANK_BUGS: [(u32, &str); 5] = [
     (19, "a rollback leaves no record"),
