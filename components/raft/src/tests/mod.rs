@@ -5,7 +5,6 @@
 //! originals do; this module has what they share.
 
 mod cluster;
-mod course;
 mod found;
 mod limits;
 mod network;

@@ -1,7 +1,6 @@
 //! Suites that are larger than a table.
 
 mod convergence;
-mod course;
 mod fixture;
 mod keeper;
 mod operators;

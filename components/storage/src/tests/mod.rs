@@ -6,7 +6,6 @@
 //! without a label are in `unlabelled`.
 
 mod contract;
-mod course;
 mod directed;
 mod fixture;
 mod latches;
