@@ -21,7 +21,6 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 
 use goldenscript::{Argument, Command, Context, Runner};
@@ -48,15 +47,8 @@ const FLAGS: u64 = 0xe2;
 #[test]
 fn plans_are_answered_as_told() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testscripts/plans");
-    let mut paths: Vec<_> =
-        fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
-    paths.sort();
-    for path in &paths {
-        if let Err(error) = goldenscript::run(&mut Script { world: World::new() }, path) {
-            panic!("{}: {error}", path.display());
-        }
-    }
-    assert!(paths.len() > 5, "the scripts are there");
+    let count = tests::scripts::run_all(&folder, || Script { world: World::new() });
+    assert!(count > 5, "the scripts are there");
 }
 
 struct Script {

@@ -24,7 +24,6 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 
 use engine::Cf;
@@ -47,17 +46,7 @@ type Output = Result<String, Box<dyn Error>>;
 /// Runs all scripts in a folder of `testscripts`, and returns how many there are.
 fn run_scripts(folder: &str) -> usize {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testscripts").join(folder);
-    let mut paths: Vec<_> =
-        fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
-    paths.sort();
-    for path in &paths {
-        let text = fs::read_to_string(path).unwrap();
-        assert!(text.starts_with("# "), "{}: says what it shows", path.display());
-        if let Err(error) = goldenscript::run(&mut Script::default(), path) {
-            panic!("{}: {error}", path.display());
-        }
-    }
-    paths.len()
+    tests::scripts::run_all(&folder, Script::default)
 }
 
 #[test]

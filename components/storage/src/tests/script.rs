@@ -26,7 +26,6 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -48,17 +47,8 @@ type Output = Result<String, Box<dyn Error>>;
 #[test]
 fn percolator() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testscripts");
-    let mut paths: Vec<_> =
-        fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
-    paths.sort();
-    for path in &paths {
-        let text = fs::read_to_string(path).unwrap();
-        assert!(text.starts_with("# "), "{}: says what it shows", path.display());
-        if let Err(error) = goldenscript::run(&mut Script::new(), path) {
-            panic!("{}: {error}", path.display());
-        }
-    }
-    assert!(paths.len() >= 20, "{} stories", paths.len());
+    let count = tests::scripts::run_all(&folder, Script::new);
+    assert!(count >= 20, "{count} stories");
 }
 
 struct Script {
