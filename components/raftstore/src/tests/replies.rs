@@ -1,6 +1,7 @@
 //! Every command is answered exactly once, and what it is told is true.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use proto::RegionId;
@@ -9,8 +10,9 @@ use proto::eraftpb::MessageType;
 use runtime::mark;
 use runtime::reply::Reply;
 
-use super::cluster::{Cluster, FIRST, peer, put, short_logs};
+use super::cluster::{Cluster, FIRST, peer, put, quiet, short_logs};
 use super::net::{from_store, kind};
+use crate::config::Config;
 use crate::error::RegionError;
 use crate::message::{Admin, Answer, Command, Done, Header};
 
@@ -49,32 +51,47 @@ fn write(number: u32) -> Command {
     Command::Write(vec![put(&format!("k{number}"), "1")])
 }
 
-#[test]
-fn a_command_that_another_leader_replaces_is_stale_and_not_done() {
-    let mut cluster = Cluster::three();
-    cluster.lead(FIRST, 1);
-    let answers = Answers::default();
-    cluster.isolate(1);
-    for number in 0..3 {
-        send(&cluster, &answers, 1, number, write(number));
+fn send_writes(cluster: &Cluster, answers: &Answers, store: u64, numbers: Range<u32>) {
+    for number in numbers {
+        send(cluster, answers, store, number, write(number));
     }
-    cluster.settle();
+}
+
+/// Store 1 leads, and is cut off from the others.
+fn lonely_leader(config: Config) -> (Cluster, Answers) {
+    let mut cluster = Cluster::new(3, &[1, 2, 3], config);
+    cluster.lead(FIRST, 1);
+    cluster.isolate(1);
+    (cluster, Answers::default())
+}
+
+fn wait_for_another(cluster: &mut Cluster) {
     cluster.tick_until("another leads", |cluster| {
         cluster.leader(FIRST).is_some_and(|leader| leader != 1)
     });
+}
+
+fn assert_stale(outcomes: &[Outcome]) {
+    for outcome in outcomes {
+        assert!(matches!(outcome, Err(RegionError::StaleCommand)), "{outcome:?}");
+    }
+}
+
+#[test]
+fn a_command_that_another_leader_replaces_is_stale_and_not_done() {
+    let (mut cluster, answers) = lonely_leader(quiet());
+    send_writes(&cluster, &answers, 1, 0..3);
+    cluster.settle();
+    wait_for_another(&mut cluster);
     let other = cluster.wait_for_leader(FIRST);
     // The other one's entries stand at the same places, with other content.
-    for number in 10..14 {
-        send(&cluster, &answers, other, number, write(number));
-    }
+    send_writes(&cluster, &answers, other, 10..14);
     cluster.settle();
     mark::reset();
     cluster.net.heal();
     cluster.converge(FIRST);
     let outcomes = answers.all_once();
-    for outcome in &outcomes[..3] {
-        assert!(matches!(outcome, Err(RegionError::StaleCommand)), "{outcome:?}");
-    }
+    assert_stale(&outcomes[..3]);
     assert!(outcomes[3..].iter().all(Result::is_ok));
     assert!(mark::hits("a proposal that another leader's entry replaced") > 0);
     for number in 0..3 {
@@ -84,24 +101,15 @@ fn a_command_that_another_leader_replaces_is_stale_and_not_done() {
 
 #[test]
 fn a_command_behind_the_log_of_the_next_leader_is_answered_without_waiting_for_its_place() {
-    let mut cluster = Cluster::three();
-    cluster.lead(FIRST, 1);
-    let answers = Answers::default();
-    cluster.isolate(1);
-    for number in 0..9 {
-        send(&cluster, &answers, 1, number, write(number));
-    }
+    let (mut cluster, answers) = lonely_leader(quiet());
+    send_writes(&cluster, &answers, 1, 0..9);
     cluster.settle();
-    cluster.tick_until("another leads", |cluster| {
-        cluster.leader(FIRST).is_some_and(|leader| leader != 1)
-    });
+    wait_for_another(&mut cluster);
     mark::reset();
     cluster.net.heal();
     cluster.converge(FIRST);
     // The other one's log is shorter: only the entry that opens its term stands in the way of nine.
-    for outcome in answers.all_once() {
-        assert!(matches!(outcome, Err(RegionError::StaleCommand)), "{outcome:?}");
-    }
+    assert_stale(&answers.all_once());
     assert_eq!(mark::hits("a proposal that a later term has cut off"), 8);
 }
 
@@ -118,9 +126,7 @@ fn a_command_that_outlives_its_leader_is_done_once_and_told_so() {
     cluster.settle();
     cluster.net.heal();
     cluster.isolate(1);
-    cluster.tick_until("another leads", |cluster| {
-        cluster.leader(FIRST).is_some_and(|leader| leader != 1)
-    });
+    wait_for_another(&mut cluster);
     cluster.net.heal();
     cluster.converge(FIRST);
     assert!(matches!(answers.all_once()[..], [Ok(Done::Written)]), "it was this very entry");
@@ -129,25 +135,16 @@ fn a_command_that_outlives_its_leader_is_done_once_and_told_so() {
 
 #[test]
 fn commands_of_a_peer_that_is_removed_are_answered() {
-    let mut cluster = Cluster::three();
-    cluster.lead(FIRST, 1);
-    let answers = Answers::default();
-    cluster.isolate(1);
-    for number in 0..3 {
-        send(&cluster, &answers, 1, number, write(number));
-    }
+    let (mut cluster, answers) = lonely_leader(quiet());
+    send_writes(&cluster, &answers, 1, 0..3);
     send(&cluster, &answers, 1, 3, Command::Read);
     cluster.settle();
-    cluster.tick_until("another leads", |cluster| {
-        cluster.leader(FIRST).is_some_and(|leader| leader != 1)
-    });
+    wait_for_another(&mut cluster);
     cluster.change(FIRST, RemoveNode, peer(1));
     cluster.net.heal();
     cluster.tick_until("it is gone", |cluster| cluster.is_buried(1, FIRST));
     let outcomes = answers.all_once();
-    for outcome in &outcomes[..3] {
-        assert!(matches!(outcome, Err(RegionError::StaleCommand)), "{outcome:?}");
-    }
+    assert_stale(&outcomes[..3]);
     assert!(
         matches!(outcomes[3], Err(RegionError::NotLeader { .. } | RegionError::NotFound { .. })),
         "a read is certainly not done: {:?}",
@@ -160,15 +157,10 @@ fn commands_of_a_peer_that_is_removed_are_answered() {
 
 #[test]
 fn commands_that_a_snapshot_covers_are_answered_as_unknown() {
-    let mut cluster = Cluster::new(3, &[1, 2, 3], short_logs());
-    cluster.lead(FIRST, 1);
-    let answers = Answers::default();
-    cluster.isolate(1);
+    let (mut cluster, answers) = lonely_leader(short_logs());
     send(&cluster, &answers, 1, 0, write(0));
     cluster.settle();
-    cluster.tick_until("another leads", |cluster| {
-        cluster.leader(FIRST).is_some_and(|leader| leader != 1)
-    });
+    wait_for_another(&mut cluster);
     for key in ["b", "c", "d", "e", "f", "g", "h"] {
         cluster.put(key, "1");
     }
@@ -182,13 +174,8 @@ fn commands_that_a_snapshot_covers_are_answered_as_unknown() {
 #[test]
 fn a_store_that_stops_or_crashes_answers_everybody() {
     for crashes in [false, true] {
-        let mut cluster = Cluster::three();
-        cluster.lead(FIRST, 1);
-        let answers = Answers::default();
-        cluster.isolate(1);
-        for number in 0..3 {
-            send(&cluster, &answers, 1, number, write(number));
-        }
+        let (mut cluster, answers) = lonely_leader(quiet());
+        send_writes(&cluster, &answers, 1, 0..3);
         send(&cluster, &answers, 1, 3, Command::Read);
         cluster.settle();
         send(&cluster, &answers, 1, 4, write(4)); // still in the inbox
@@ -199,9 +186,7 @@ fn a_store_that_stops_or_crashes_answers_everybody() {
         } else {
             cluster.at(1).process = None;
         }
-        for outcome in answers.all_once() {
-            assert!(matches!(outcome, Err(RegionError::StaleCommand)), "{outcome:?}");
-        }
+        assert_stale(&answers.all_once());
         router.command(header, write(5), answers.reply(5));
         let [Err(error)] = &answers.all_once()[..] else { panic!("one refusal") };
         assert!(
@@ -213,10 +198,7 @@ fn a_store_that_stops_or_crashes_answers_everybody() {
 
 #[test]
 fn a_read_that_waits_is_refused_when_the_leader_changes() {
-    let mut cluster = Cluster::three();
-    cluster.lead(FIRST, 1);
-    let answers = Answers::default();
-    cluster.isolate(1);
+    let (mut cluster, answers) = lonely_leader(quiet());
     send(&cluster, &answers, 1, 0, Command::Read);
     cluster.tick_until("it has noticed", |cluster| {
         cluster.status(1, FIRST).unwrap().soft_state.role != raft::StateRole::Leader
