@@ -9,5 +9,7 @@
 //! transactions over them.
 
 pub mod bank;
+pub mod mutants;
 pub mod raft;
 pub mod store;
+pub mod swarm;

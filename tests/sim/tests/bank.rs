@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test says by a panic what is wrong")]
 
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
@@ -15,6 +14,7 @@ use raftstore::{Admin, Answer, Command, Config, Header, SchedulerClient as _};
 use runtime::reply::Reply;
 use sim::bank::{Counts, Run, run};
 use sim::store::{LINES, Settings, World};
+use sim::swarm::each_seed;
 use storage::mvcc::{TS_MAX, encode_user_key};
 use storage::txn::{CheckStatus, Get, Mutation, Prewrite, ResolveLock, ScanLocks, Status};
 use storage::{KeyError, Kv, Limits, Replicated};
@@ -31,24 +31,13 @@ fn run_well(seed: u64) -> Run {
 
 #[test]
 fn forty_banks_lose_no_money_and_no_promise() {
-    let (next, counts) = (AtomicU64::new(1), Mutex::new(Counts::default()));
-    let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..cores {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed > SEEDS {
-                        return;
-                    }
-                    let run = run_well(seed);
-                    if seed.is_multiple_of(20) {
-                        assert_eq!(run, run_well(seed), "seed {seed} does not do the same twice");
-                    }
-                    *counts.lock().unwrap() += run.counts;
-                }
-            });
+    let counts = Mutex::new(Counts::default());
+    each_seed(SEEDS, |seed| {
+        let run = run_well(seed);
+        if seed.is_multiple_of(20) {
+            assert_eq!(run, run_well(seed), "seed {seed} does not do the same twice");
         }
+        *counts.lock().unwrap() += run.counts;
     });
     let counts = counts.into_inner().unwrap();
     assert_eq!(counts.missing(), Vec::<&str>::new(), "that proves too little: {counts}");

@@ -1,6 +1,7 @@
 //! Seeds in every test run: the first few hundred, some of them twice, and all that ever failed.
 
 use sim::raft::{Counts, LINES, STEPS, run};
+use sim::swarm::listed;
 
 /// Enough to meet every fault many times, and few enough not to be waited for.
 const SEEDS: u64 = 200;
@@ -31,13 +32,7 @@ fn the_same_seed_does_the_same() {
 
 #[test]
 fn seeds_that_once_failed_are_replayed() {
-    let lines = include_str!("../seeds.txt").lines();
-    let seeds = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let mut count = 0;
-    for line in seeds {
-        let number = line.split_whitespace().next().unwrap();
-        run_well(number.parse().unwrap_or_else(|_| panic!("a line starts with a seed: {line}")));
-        count += 1;
+    for seed in listed(include_str!("../seeds.txt")) {
+        run_well(seed);
     }
-    assert!(count > 0, "seeds.txt names none");
 }

@@ -6,9 +6,9 @@
 //! reads once, so each runs in a child process. First the same seeds run without any bug, and must
 //! survive. A bug that survives fails the program.
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-use runtime::clock::{Clock, SystemClock};
+use sim::mutants::{End, examine};
 use sim::raft::{LINES, STEPS, run};
 
 /// The planted bugs, and what each does.
@@ -59,7 +59,7 @@ fn child(seeds: u64) -> ExitCode {
 fn parent() -> ExitCode {
     say("| bug | what it does | killed by | seeds | seconds | what was seen |");
     say("|---|---|---|---:|---:|---|");
-    let (baseline, seconds) = examine(None, BASELINE);
+    let (baseline, seconds) = examine(&[&BASELINE.to_string()], None);
     if let Some(end) = baseline {
         say(&format!("| none | | **{}** in seed {}: {} |", end.property, end.seed, end.why));
         return ExitCode::FAILURE;
@@ -67,7 +67,7 @@ fn parent() -> ExitCode {
     say(&format!("| none | the code as it is | nothing | {BASELINE} | {seconds:.1} | |"));
     let mut survivors = 0;
     for (bug, what) in BUGS {
-        let (end, seconds) = examine(Some(bug), SEEDS_MAX);
+        let (end, seconds) = examine(&[&SEEDS_MAX.to_string()], Some(bug));
         if let Some(End { seed, property, why }) = end {
             say(&format!("| {bug} | {what} | {property} | {seed} | {seconds:.1} | {why} |"));
         } else {
@@ -81,34 +81,6 @@ fn parent() -> ExitCode {
         BUGS.len()
     ));
     if survivors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// How a child ended that found something.
-struct End {
-    seed: String,
-    property: String,
-    why: String,
-}
-
-/// Runs a child with a bug, or without one; returns how it ended, if not well, and the seconds.
-fn examine(bug: Option<u32>, seeds: u64) -> (Option<End>, f64) {
-    let clock = SystemClock;
-    let start = clock.now();
-    let program = std::env::current_exe().expect("a program knows its own path");
-    let mut command = Command::new(program);
-    command.args(["--child", &seeds.to_string()]).env_remove("TINYKV_MUTANT");
-    if let Some(bug) = bug {
-        command.env("TINYKV_MUTANT", bug.to_string());
-    }
-    let output = command.output().expect("a program can start itself");
-    let seconds = clock.now().since(start).as_secs_f64();
-    if output.status.success() {
-        return (None, seconds);
-    }
-    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    let mut parts = text.splitn(3, '|').map(str::to_owned);
-    let mut next = || parts.next().unwrap_or_else(|| "it crashed".into());
-    (Some(End { seed: next(), property: next(), why: next() }), seconds)
 }
 
 /// The one place where this program prints.

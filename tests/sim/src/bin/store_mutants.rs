@@ -3,11 +3,11 @@
 //! Each bug gets a child process of this program, because a bug is chosen by the environment. The table
 //! is Markdown, for `docs/simulation.md`. The exit code says whether all bugs were found.
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use runtime::clock::{Clock, SystemClock};
+use sim::mutants::{End, examine};
 use sim::store::Violation;
 use sim::{bank, store};
 
@@ -129,7 +129,7 @@ fn parent(only: Option<u32>) -> ExitCode {
     for (play, bugs) in [(Play::Stores, &BUGS[..]), (Play::Bank, &BANK_BUGS)] {
         let name = play.name();
         if only.is_none() {
-            let (baseline, seconds) = examine(play, None, BASELINE);
+            let (baseline, seconds) = examine(&[name, &BASELINE.to_string()], None);
             if let Some(End { seed, property, why }) = baseline {
                 say(&format!("| {name} | none | | **{property}** in seed {seed}: {why} |"));
                 return ExitCode::FAILURE;
@@ -138,7 +138,7 @@ fn parent(only: Option<u32>) -> ExitCode {
             say(&format!("| {name} | none | {what} | {BASELINE} | {seconds:.1} | |"));
         }
         for (bug, what) in bugs.iter().filter(|(bug, _)| only.is_none_or(|only| only == *bug)) {
-            let (end, seconds) = examine(play, Some(*bug), SEEDS_MAX);
+            let (end, seconds) = examine(&[name, &SEEDS_MAX.to_string()], Some(*bug));
             all += 1;
             let end = if let Some(End { seed, property, why }) = end {
                 killed += 1;
@@ -151,34 +151,6 @@ fn parent(only: Option<u32>) -> ExitCode {
     }
     say(&format!("\n{killed} of {all} planted bugs killed by the simulation of whole stores."));
     if killed == all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// How a child ended that found something.
-struct End {
-    seed: String,
-    property: String,
-    why: String,
-}
-
-/// Runs a child with a bug, or without one; returns how it ended, if not well, and the seconds.
-fn examine(play: Play, bug: Option<u32>, seeds: u64) -> (Option<End>, f64) {
-    let clock = SystemClock;
-    let start = clock.now();
-    let program = std::env::current_exe().expect("a program knows its own path");
-    let mut command = Command::new(program);
-    command.args(["--child", play.name(), &seeds.to_string()]).env_remove("TINYKV_MUTANT");
-    if let Some(bug) = bug {
-        command.env("TINYKV_MUTANT", bug.to_string());
-    }
-    let output = command.output().expect("a program can start itself");
-    let seconds = clock.now().since(start).as_secs_f64();
-    if output.status.success() {
-        return (None, seconds);
-    }
-    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    let mut parts = text.splitn(3, '|').map(str::to_owned);
-    let mut next = || parts.next().unwrap_or_else(|| "it crashed".into());
-    (Some(End { seed: next(), property: next(), why: next() }), seconds)
 }
 
 /// The one place where this program prints.
