@@ -114,14 +114,10 @@ async fn a_paused_process_goes_on_with_the_time_of_day() {
     let home = tempfile::tempdir().unwrap();
     let mut running = start(home.path()).await;
     let before = running.timestamps(1).await[0];
-    let signal = |name: &str| {
-        let id = running.process.id().to_string();
-        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
-    };
-    signal("-STOP");
+    running.process.signal("STOP");
     // Longer than the window of timestamps, so that the old one is over.
     tokio::time::sleep(Duration::from_millis(3500)).await;
-    signal("-CONT");
+    running.process.signal("CONT");
     let after = running.timestamps(1).await[0];
     assert!(after > before);
     let ms = (after >> 18) - (before >> 18);
