@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use engine::{Engines, OpenMode};
 use proto::RegionId;
+use proto::metapb::Peer;
 use raftstore::snapshot::{Limits, SnapManager};
 use raftstore::{Admin, Answer, Command, Header, Node, Router, SchedulerClient, Setup, View};
 use runtime::Rng;
@@ -123,7 +124,8 @@ impl Member {
         }
         info!(self.log, "handing over leaderships"; "regions" => wanted.len());
         for view in &wanted {
-            ask_to_lead(router, view);
+            let others = view.region.peers.iter().filter(|peer| **peer != view.peer);
+            ask_to_lead(router, view.clone(), others.copied().collect());
         }
         let clock = SystemClock;
         let deadline = clock.now() + HAND_OVER_MAX;
@@ -151,9 +153,9 @@ fn led_here(router: &Router) -> impl Iterator<Item = View> {
     router.views().into_iter().filter(is_led)
 }
 
-fn ask_to_lead(router: &Router, view: &View) {
-    let others = view.region.peers.iter().filter(|peer| **peer != view.peer);
-    let Some(to) = others.copied().next() else { return };
+/// Asks for one of these peers to lead; where that is refused, as one does not answer, for the next.
+fn ask_to_lead(router: &Router, view: View, mut others: Vec<Peer>) {
+    let Some(to) = others.pop() else { return };
     let header = Header {
         region: RegionId::new(view.region.id),
         peer: Some(view.peer),
@@ -161,8 +163,14 @@ fn ask_to_lead(router: &Router, view: &View) {
         term: 0,
     };
     let command = Command::Admin(Admin::TransferLeader { to });
+    let next = router.clone();
     // Whether it came about shows in the views.
-    router.command(header, command, Reply::from_fn(|_answer: Answer| ()));
+    let reply = Reply::from_fn(move |answer: Answer| {
+        if answer.0.is_err() {
+            ask_to_lead(&next, view, others);
+        }
+    });
+    router.command(header, command, reply);
 }
 
 fn open_snapshots(config: &Config, log: &Logger) -> Result<Arc<SnapManager>, NodeError> {

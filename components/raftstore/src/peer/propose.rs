@@ -30,7 +30,8 @@ impl Peer {
                 self.wait_for(proposed, reply);
             }
             Command::Admin(Admin::TransferLeader { to }) => {
-                let answer = self.transfer(to).map(|()| Done::Admin(AdminDone::TransferLeader));
+                let answer =
+                    self.transfer(context, to).map(|()| Done::Admin(AdminDone::TransferLeader));
                 reply.answer(Answer(answer));
             }
             Command::Admin(admin) => {
@@ -97,7 +98,7 @@ impl Peer {
         if change == ConfChangeType::RemoveNode && peer == self.own {
             // Were it to remove itself, the last of its followers might never learn that it is alone.
             if let Some(heir) = self.best_heir(context) {
-                self.transfer(heir)?;
+                self.transfer(context, heir)?;
             }
             return Err(RegionError::Busy("the leader hands over before it is removed"));
         }
@@ -118,9 +119,18 @@ impl Peer {
         self.find(heirs.max_by_key(|follower| follower.match_index)?.id)
     }
 
-    fn transfer(&mut self, to: PeerRecord) -> Result<(), RegionError> {
+    fn transfer(&mut self, context: &Context, to: PeerRecord) -> Result<(), RegionError> {
         if to == self.own {
             return Ok(());
+        }
+        // While it is handed over nothing is proposed, so an heir that is gone would stop the region for
+        // an election timeout, at each of the scheduler's attempts.
+        let heartbeats_missed = 2 * context.config.heartbeat_ticks;
+        let status = self.node.status();
+        let heir = status.followers.iter().find(|follower| follower.id == to.id);
+        if heir.is_some_and(|heir| heir.silent_ticks > heartbeats_missed) {
+            runtime::mark!("an heir that does not answer");
+            return Err(RegionError::Busy("the heir does not answer"));
         }
         info!(self.log, "leadership is handed over"; "to" => to.id);
         self.node.transfer_leader(to.id).map_err(|error| self.refusal(&error))

@@ -8,11 +8,12 @@ use proto::metapb::RegionEpoch;
 use runtime::clock::Clock as _;
 use runtime::mark;
 
-use super::cluster::{Cluster, FIRST, get_from, peer, quiet};
+use super::cluster::{Cluster, FIRST, get_from, peer, put, quiet};
 use super::machine::TICK;
 use super::net::{kind, to_store};
 use crate::config::Config;
-use crate::message::{Admin, Command};
+use crate::error::RegionError;
+use crate::message::{Admin, Command, Done};
 use crate::router::{LocalRead, View};
 
 /// Whether a store would serve a read alone now.
@@ -237,4 +238,22 @@ fn a_removed_peer_has_no_lease_even_for_whoever_holds_its_view() {
     assert!(matches!(router.read(&header), LocalRead::Answered(Ok(_))));
     cluster.at(1).process = None;
     assert!(!matches!(router.read(&header), LocalRead::Answered(Ok(_))), "the store has stopped");
+}
+
+#[test]
+fn leadership_is_not_handed_to_a_peer_that_does_not_answer() {
+    let mut cluster = Cluster::three();
+    cluster.lead(FIRST, 1);
+    cluster.isolate(3);
+    cluster.tick(8);
+    mark::reset();
+    let refused = cluster.admin(1, FIRST, Admin::TransferLeader { to: peer(3) });
+    assert!(matches!(refused, Some(Err(RegionError::Busy(_)))), "{refused:?}");
+    assert_eq!(mark::hits("an heir that does not answer"), 1);
+    // Nobody waits for it.
+    let header = cluster.header(1, FIRST);
+    let written = cluster.ask(1, header, Command::Write(vec![put("a", "1")]));
+    assert!(matches!(written, Some(Ok(Done::Written | Done::Responses(_)))), "{written:?}");
+    let taken = cluster.admin(1, FIRST, Admin::TransferLeader { to: peer(2) });
+    assert!(matches!(taken, Some(Ok(_))), "{taken:?}");
 }
