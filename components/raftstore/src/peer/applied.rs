@@ -21,6 +21,8 @@ pub(crate) enum Consequence {
         right: Region,
         /// Its peer campaigns at once, because the left part's led.
         campaigns: bool,
+        /// Bytes written into the whole, of which some may be in the right part.
+        written: u64,
     },
     /// The peer is gone, and so are its data and its place on the kv engine.
     Gone,
@@ -59,8 +61,8 @@ impl Peer {
                     self.duties.was_split();
                     consequences.push(Consequence::RegionChanged(left));
                     if is_right_here {
-                        let campaigns = is_leader;
-                        consequences.push(Consequence::RightPart { right, campaigns });
+                        let (campaigns, written) = (is_leader, self.duties.all_written());
+                        consequences.push(Consequence::RightPart { right, campaigns, written });
                     }
                 }
                 Effect::LogTruncated { index, term } => truncated = Some((index, term)),
@@ -87,6 +89,11 @@ impl Peer {
         }
         self.answer_reads(context)?;
         Ok(consequences)
+    }
+
+    /// The region is the right part of one into which so many bytes were written.
+    pub(crate) fn was_cut_off(&mut self, written: u64) {
+        self.duties.was_cut_off(written);
     }
 
     /// The peer is going: whoever waits is told, or learns that nothing is known.

@@ -102,6 +102,16 @@ impl PeerDuties {
         }
     }
 
+    /// Bytes written that may not be in files yet.
+    pub(crate) fn all_written(&self) -> u64 {
+        self.written
+    }
+
+    /// The region is the right part of one into which so many bytes were written: they may be here.
+    pub(crate) fn was_cut_off(&mut self, written: u64) {
+        self.written = written;
+    }
+
     /// The region has a part of its keys only.
     pub(crate) fn was_split(&mut self) {
         self.size = None;

@@ -153,3 +153,18 @@ fn a_split_meets_its_right_part_while_that_is_being_removed() {
     assert!(cluster.admin(1, FIRST, admin).unwrap().is_err(), "the store goes on");
     cluster.converge(FIRST);
 }
+
+#[test]
+fn the_right_part_of_a_split_may_have_all_that_was_written() {
+    let mut cluster = Cluster::three();
+    cluster.lead(FIRST, 1);
+    cluster.put("x", "1");
+    cluster.split(FIRST, "m", 2);
+    let second = RegionId::new(2);
+    cluster.tick_until("a report of the right part", |cluster| {
+        let reports = cluster.scheduler.heartbeats();
+        let of_right = reports.iter().rfind(|report| report.region.region_id() == second);
+        // Files hide it, as long as it is not in any: were it nothing, it would not be counted.
+        of_right.is_some_and(|report| report.approximate_size > 0)
+    });
+}

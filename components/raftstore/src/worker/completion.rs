@@ -83,7 +83,9 @@ impl RaftWorker {
         for consequence in consequences {
             match consequence {
                 Consequence::RegionChanged(region) => self.index.put(&region),
-                Consequence::RightPart { right, campaigns } => self.add_right(&right, campaigns)?,
+                Consequence::RightPart { right, campaigns, written } => {
+                    self.add_right(&right, campaigns, written)?;
+                }
                 Consequence::Gone => self.bury(id)?,
             }
         }
@@ -91,7 +93,12 @@ impl RaftWorker {
     }
 
     /// The right part of a split is here: as a new peer, or as one that was called before.
-    pub(super) fn add_right(&mut self, right: &Region, campaigns: bool) -> Result<()> {
+    pub(super) fn add_right(
+        &mut self,
+        right: &Region,
+        campaigns: bool,
+        written: u64,
+    ) -> Result<()> {
         let id = right.region_id();
         let Some(own) = right.peer_on_store(self.context.store).copied() else { return Ok(()) };
         if let Some(known) = self.peers.get(&id)
@@ -106,6 +113,7 @@ impl RaftWorker {
             self.peers.get(&id).is_some_and(|known| known.node.raft().leader().is_some());
         let storage = PeerStorage::load(self.context.engines.clone(), right.clone())?;
         let mut peer = Peer::new(&self.context, own, storage, Stage::Active, has_promised)?;
+        peer.was_cut_off(written);
         self.out.apply.push(peer.registration());
         if campaigns {
             peer.node.campaign().map_err(peer::at(id))?;
