@@ -21,6 +21,7 @@ use runtime::clock::{Clock, SystemClock};
 use runtime::reply::Reply;
 use slog::{Logger, debug, info, warn};
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
 use crate::transport::{Address, Resolver};
 
@@ -33,6 +34,8 @@ pub(crate) struct SchedulerPort {
     client: client::SchedulerClient,
     reports: RegionHeartbeats,
     router: Arc<Mutex<Option<Router>>>,
+    /// Whether the store stops.
+    is_closed: watch::Sender<bool>,
     /// The directory whose disk is reported.
     path: PathBuf,
     /// When the process started, in seconds since 1970.
@@ -81,7 +84,9 @@ impl SchedulerPort {
             })
         };
         let started = u32::try_from(SystemClock.wall().as_secs()).unwrap_or(u32::MAX);
-        Ok(Some(Arc::new(SchedulerPort { runtime, client, reports, router, path, started })))
+        let is_closed = watch::Sender::new(false);
+        let port = SchedulerPort { runtime, client, reports, router, is_closed, path, started };
+        Ok(Some(Arc::new(port)))
     }
 
     /// The cluster that this store belongs to.
@@ -94,13 +99,23 @@ impl SchedulerPort {
         *self.router.lock().expect(UNPOISONED) = Some(router);
     }
 
-    /// The store stops: nobody takes wishes any more.
+    /// The store stops: nobody takes wishes any more, and no answer is waited for. A scheduler that is gone
+    /// too would hold up the end of the process, for as long as each call may take.
     pub(crate) fn close(&self) {
+        self.is_closed.send_replace(true);
         *self.router.lock().expect(UNPOISONED) = None;
     }
 
     fn call<T>(&self, call: impl Future<Output = client::Result<T>>) -> Result<T, SchedulerError> {
-        self.runtime.block_on(call).map_err(|error| SchedulerError(error.to_string()))
+        let mut is_closed = self.is_closed.subscribe();
+        self.runtime.block_on(async {
+            tokio::select! {
+                answer = call => answer.map_err(|error| SchedulerError(error.to_string())),
+                _ = is_closed.wait_for(|is_closed| *is_closed) => {
+                    Err(SchedulerError("the store stops".to_owned()))
+                }
+            }
+        })
     }
 }
 
