@@ -57,6 +57,10 @@ test: packages etcd ## every test of the daily dose: all suites, and two minutes
 	scripts/run-tests --workspace
 	$(MAKE) --no-print-directory simulate-raft
 
+.PHONY: e2e
+e2e: build ## clusters of real processes: stores killed, paused, added, removed, restarted, their disk full; ONLY=one_test
+	scripts/run-tests --workspace --test e2e $(ONLY) -- --test-threads 2
+
 # None of these needs RocksDB. The first 200 seeds of whole stores are a test; here are more.
 .PHONY: simulate soak simulate-raft mutants
 SIMULATE := $(CARGO) run --release -p sim --bin simulate --

@@ -48,6 +48,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+pub use check::zones::{Moment, Registers};
 pub use check::{Property, Verdict, Violation};
 pub use counts::Counts;
 pub use network::Network;

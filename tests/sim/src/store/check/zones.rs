@@ -22,7 +22,7 @@ pub(crate) static PROPERTY: Property = Property {
 };
 
 /// A moment: operations begin and end one after the other.
-pub(crate) type Moment = u64;
+pub type Moment = u64;
 
 /// All operations on one value.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,7 +42,7 @@ struct Cluster {
 
 /// The history of all keys.
 #[derive(Debug, Default)]
-pub(crate) struct Registers {
+pub struct Registers {
     keys: BTreeMap<usize, BTreeMap<u64, Cluster>>,
 }
 
@@ -57,25 +57,25 @@ impl Registers {
     }
 
     /// A write begins.
-    pub(crate) fn begin(&mut self, key: usize, value: u64, now: Moment) {
+    pub fn begin(&mut self, key: usize, value: u64, now: Moment) {
         let cluster = self.cluster(key, value);
         (cluster.begun, cluster.last_begin) = (now, now);
     }
 
     /// A write was acknowledged.
-    pub(crate) fn written(&mut self, key: usize, value: u64, now: Moment) {
+    pub fn written(&mut self, key: usize, value: u64, now: Moment) {
         let cluster = self.cluster(key, value);
         cluster.ended = Some(now);
         cluster.first_end = Some(cluster.first_end.unwrap_or(now));
     }
 
     /// A write was certainly not done.
-    pub(crate) fn refused(&mut self, key: usize, value: u64) {
+    pub fn refused(&mut self, key: usize, value: u64) {
         self.cluster(key, value).is_refused = true;
     }
 
     /// A read that began at `begun` found a value now.
-    pub(crate) fn read(&mut self, key: usize, value: u64, begun: Moment, now: Moment) -> Verdict {
+    pub fn read(&mut self, key: usize, value: u64, begun: Moment, now: Moment) -> Verdict {
         let cluster = self.cluster(key, value);
         PROPERTY.require(!cluster.is_refused, || {
             format!("{value} was read from key {key}, and its write was refused")
@@ -90,7 +90,7 @@ impl Registers {
     }
 
     /// Judges everything that has happened.
-    pub(crate) fn judge(&self) -> Verdict {
+    pub fn judge(&self) -> Verdict {
         self.keys.iter().try_for_each(|(key, values)| judge(*key, values))
     }
 }
