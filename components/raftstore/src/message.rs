@@ -11,7 +11,7 @@ use engine::{Cf, Snapshot};
 use proto::RegionId;
 use proto::eraftpb::ConfChangeType;
 use proto::metapb::{Peer, Region, RegionEpoch};
-use proto::raft_serverpb::RaftMessage;
+use proto::raft_serverpb::{RaftMessage, RaftTruncatedState};
 use runtime::reply::{Abandoned, Reply};
 
 use crate::error::RegionError;
@@ -233,6 +233,37 @@ pub enum PeerMsg {
         /// Whether all of it arrived.
         delivered: bool,
     },
+    /// Somebody wants to know how the peer is.
+    Look(Reply<Looked>),
+}
+
+/// What a peer says of itself, for tools and people; nothing where there is none.
+#[derive(Debug)]
+pub struct Looked(pub Option<Box<PeerLook>>);
+
+impl Abandoned for Looked {
+    fn abandoned() -> Self {
+        Looked(None)
+    }
+}
+
+/// A peer, as it was at one moment.
+#[derive(Clone, Debug)]
+pub struct PeerLook {
+    /// Its region.
+    pub region: Region,
+    /// Itself.
+    pub peer: Peer,
+    /// Who leads, as far as it knows.
+    pub leader: Option<Peer>,
+    /// What Raft says.
+    pub raft: raft::Status,
+    /// The term of the newest entry of its log.
+    pub last_term: u64,
+    /// The end of the log that it has forgotten.
+    pub truncated: RaftTruncatedState,
+    /// About how many bytes the region has, once that is known.
+    pub size: Option<u64>,
 }
 
 /// What is said to the store itself.

@@ -34,7 +34,7 @@ use runtime::reply::Reply;
 use runtime::worker::Tasks;
 
 use crate::error::RegionError;
-use crate::message::{Answer, Command, Done, Header, PeerMsg, RegionSnapshot, StoreMsg};
+use crate::message::{Answer, Command, Done, Header, Looked, PeerMsg, RegionSnapshot, StoreMsg};
 use crate::snapshot::SnapKey;
 
 /// What everybody may know about a region of this store.
@@ -184,6 +184,14 @@ impl Router {
     pub fn snapshot_sent(&self, region: RegionId, to: u64, key: SnapKey, delivered: bool) {
         let message = PeerMsg::SnapshotSent { to, key, delivered };
         drop(self.0.inbox.try_send(Inbound::Peer(region, message)));
+    }
+
+    /// Asks a region's peer how it is.
+    pub fn look(&self, region: RegionId, reply: Reply<Looked>) {
+        // Where there is no peer, or no room, the reply is dropped, which answers that nothing is known.
+        if self.slot(region).is_some() {
+            drop(self.0.inbox.try_send(Inbound::Peer(region, PeerMsg::Look(reply))));
+        }
     }
 
     /// What is known about a region, if this store has it.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{Engines, OpenMode};
+use engine::{Engine, Engines, OpenMode};
 use proto::RegionId;
 use proto::metapb::Peer;
 use raftstore::snapshot::{Limits, SnapManager};
@@ -48,6 +48,7 @@ pub(crate) struct Member {
     node: Node,
     transport: Arc<GrpcTransport>,
     snapshots: Arc<SnapManager>,
+    kv: Arc<dyn Engine>,
     cluster: u64,
     closing: watch::Sender<bool>,
     scheduler: Arc<SchedulerPort>,
@@ -94,17 +95,21 @@ impl Member {
         transport.report_to(node.router().clone());
         scheduler.report_to(node.router().clone());
         let storage = Replicated::new(node.router().clone(), Arc::clone(&engines.kv))?;
+        // After it is registered: whoever raises the safe point tells all stores that are.
+        scheduler.raise_safe_point(&storage)?;
         let (closing, _) = watch::channel(false);
-        let log = log.clone();
-        Ok((Member { node, transport, snapshots, cluster, closing, scheduler, log }, storage))
+        let (log, kv) = (log.clone(), engines.kv);
+        Ok((Member { node, transport, snapshots, kv, cluster, closing, scheduler, log }, storage))
     }
 
-    /// What takes in calls of other stores.
+    /// What calls see of it.
     pub(crate) fn peers(&self) -> Peers {
         Peers {
             cluster: self.cluster,
             router: self.node.router().clone(),
             snapshots: Arc::clone(&self.snapshots),
+            kv: Arc::clone(&self.kv),
+            scheduler: Arc::clone(&self.scheduler) as Arc<dyn SchedulerClient>,
             is_closing: self.closing.subscribe(),
         }
     }

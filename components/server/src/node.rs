@@ -211,7 +211,8 @@ async fn serve(
     if !bound.ip().is_loopback() {
         warn!(logger, "listening for other machines without encryption"; "addr" => %bound);
     }
-    let server = transport().add_service(service.into_server());
+    let administration = service.clone().into_admin_server();
+    let server = transport().add_service(service.into_server()).add_service(administration);
     info!(logger, "serving"; "addr" => %bound);
     let shutdown = async {
         stopping.asked().await;

@@ -51,6 +51,23 @@ pub fn refusal(error: &Error) -> Result<Refusal, Status> {
     }
 }
 
+/// Why a region does not change itself. What it will never do is told in words, so that nobody asks again.
+pub fn change_refusal(error: &RegionError) -> Refusal {
+    let text = match error {
+        RegionError::Refused(why) => (*why).to_owned(),
+        RegionError::NotLeader { .. }
+        | RegionError::NotFound { .. }
+        | RegionError::KeyNotInRegion { .. }
+        | RegionError::EpochNotMatch { .. }
+        | RegionError::StaleCommand
+        | RegionError::StoreNotMatch { .. }
+        | RegionError::Busy(_) => {
+            return Refusal { region: Some(Box::new(region_error(error))), ..Refusal::default() };
+        }
+    };
+    Refusal { text, ..Refusal::default() }
+}
+
 /// For a response that has a field for region errors only.
 pub fn region_refusal(error: &Error) -> Result<Box<errorpb::Error>, Status> {
     let Refusal { region, text, .. } = refusal(error)?;
@@ -115,7 +132,7 @@ pub fn key_error(error: &storage::KeyError) -> KeyError {
 }
 
 /// A lock with everything that is needed to find out what became of its transaction.
-fn lock_info(locked: &Locked) -> LockInfo {
+pub fn lock_info(locked: &Locked) -> LockInfo {
     LockInfo {
         primary_lock: locked.lock.primary.clone(),
         lock_version: locked.lock.ts,
@@ -148,6 +165,21 @@ pub fn not_finished(reason: &dyn std::error::Error) -> Status {
 /// Calls between stores make sense only where there are several.
 pub fn alone() -> Status {
     Status::unimplemented("this node serves alone; it has no peers on other stores")
+}
+
+/// Calls come one by one.
+pub fn no_batches() -> Status {
+    Status::unimplemented("this store takes no batches; send the calls one by one")
+}
+
+/// A call without a field for failures.
+pub fn failed(error: &Error) -> Status {
+    refusal(error).map_or_else(|status| status, |refused| Status::unavailable(refused.text))
+}
+
+/// A record of a region cannot be read.
+pub fn unreadable(error: &raftstore::Error) -> Status {
+    Status::data_loss(error.to_string())
 }
 
 /// A stream between stores of different clusters, or one that does not say of which it is.

@@ -20,9 +20,11 @@ use runtime::Rng;
 use runtime::clock::{Clock, SystemClock};
 use runtime::reply::Reply;
 use slog::{Logger, debug, info, warn};
+use storage::{Replicated, Storage as _};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use crate::node::NodeError;
 use crate::transport::{Address, Resolver};
 
 /// How long a scheduler that cannot be reached is left alone before the next attempt.
@@ -92,6 +94,16 @@ impl SchedulerPort {
     /// The cluster that this store belongs to.
     pub(crate) fn cluster(&self) -> u64 {
         self.client.cluster_id()
+    }
+
+    /// Takes over the cluster's safe point: others may have collected old versions while this store was
+    /// away, or was none yet, and it must not serve readers who would miss them.
+    pub(crate) fn raise_safe_point(&self, storage: &Replicated) -> Result<(), NodeError> {
+        let safe_point = self.runtime.block_on(self.client.gc_safe_point());
+        let safe_point =
+            safe_point.map_err(|error| raftstore::Error::Scheduler(error.to_string()))?;
+        self.runtime.block_on(storage.raise_safe_point(safe_point.get()))?;
+        Ok(())
     }
 
     /// From now on there are regions that wishes can go to.

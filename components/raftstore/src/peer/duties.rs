@@ -280,6 +280,11 @@ impl Peer {
         }
     }
 
+    /// About how many bytes the region has, once that was found out.
+    pub(crate) fn size(&self) -> Option<u64> {
+        self.duties.size
+    }
+
     /// Tells the scheduler about the region.
     pub(crate) fn report(&mut self, context: &Context, out: &mut Outgoing) {
         if !self.is_leader() {

@@ -9,7 +9,7 @@ use slog::warn;
 use super::RegionTask;
 use super::raft::RaftWorker;
 use crate::error::{RegionError, Result};
-use crate::message::{Answer, Command, Header, PeerMsg};
+use crate::message::{Answer, Command, Header, Looked, PeerMsg};
 use crate::peer;
 use crate::peer::stale::{self, Verdict};
 
@@ -33,6 +33,11 @@ impl RaftWorker {
                         warn!(self.context.log, "a snapshot did not arrive"; "to" => to, "index" => key.index);
                     }
                 }
+            }
+            PeerMsg::Look(reply) => {
+                let look = self.peers.get(&id).map(|peer| Box::new(peer.look()));
+                reply.answer(Looked(look));
+                return Ok(());
             }
         }
         self.dirty.insert(id);

@@ -5,7 +5,26 @@ use proto::metapb::{Peer as PeerRecord, Region};
 use raft::Storage as _;
 
 use super::raft::RaftWorker;
+use crate::message::PeerLook;
 use crate::peer::Peer;
+
+impl Peer {
+    /// The peer as it is now.
+    pub(super) fn look(&self) -> PeerLook {
+        let status = self.node.status();
+        let truncated = self.storage().truncated();
+        let last_term = self.node.raft().log().term(status.last_index);
+        PeerLook {
+            region: self.region().clone(),
+            peer: self.own(),
+            leader: self.leader(),
+            last_term: last_term.unwrap_or(truncated.term),
+            truncated,
+            size: self.size(),
+            raft: status,
+        }
+    }
+}
 
 impl RaftWorker {
     /// How many peers there are.

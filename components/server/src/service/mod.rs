@@ -1,8 +1,10 @@
-//! The calls of `tinykvpb.TinyKv`, an arm each: from the wire to storage's types and back.
+//! The calls of `tinykvpb.TinyKv`, an arm each: from the wire to storage's types and back; and those of
+//! our own service beside it ([`admin`]).
 //!
 //! An arm decides nothing. What a request may ask is checked by storage, what a failure is called by
 //! [`respond`](crate::respond).
 
+mod admin;
 mod coprocessor;
 mod peers;
 mod raw;
@@ -29,7 +31,7 @@ pub struct Service {
     kv: Arc<storage::Kv>,
     failure: Arc<Failure>,
     computing: Computing,
-    /// What takes in calls of other stores; a node that serves alone has none.
+    /// The store behind it; a node that serves alone has none.
     peers: Option<Peers>,
     log: Logger,
 }

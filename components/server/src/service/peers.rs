@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use engine::Engine;
 use prost::Message as _;
 use proto::raft_serverpb::{Done, RaftMessage, RaftSnapshotData, SnapshotChunk};
-use raftstore::Router;
 use raftstore::snapshot::{Incoming, SnapKey, SnapManager};
+use raftstore::{Router, SchedulerClient};
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::sync::watch;
 use tonic::{Request, Status, Streaming};
@@ -25,7 +26,7 @@ const CHUNKS_AHEAD: usize = 4;
 /// How long the sender of a snapshot may say nothing.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
-/// What takes in what other stores send.
+/// A store of a cluster, as calls see it.
 #[derive(Clone)]
 pub struct Peers {
     /// The cluster that this store belongs to.
@@ -34,6 +35,10 @@ pub struct Peers {
     pub router: Router,
     /// The files of its snapshots.
     pub snapshots: Arc<SnapManager>,
+    /// What it knows of regions that it does not have any more.
+    pub kv: Arc<dyn Engine>,
+    /// Who gives numbers to new regions.
+    pub scheduler: Arc<dyn SchedulerClient>,
     /// Turns true when the store stops, and with it all streams.
     pub is_closing: watch::Receiver<bool>,
 }
