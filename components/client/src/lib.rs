@@ -44,9 +44,9 @@
 //!
 //! ```text
 //!            Client
-//!          /        \
-//!        raw        txn           what a caller wants            [raw, txn]
-//!          \        /
+//!          /    |    \
+//!        raw   txn   admin        what a caller wants            [raw, txn, admin]
+//!          \    |    /
 //!           request               one region after the other, again and again, up to a limit
 //!          /   |    \                                            [request, failure, backoff]
 //!   regions  stores  scheduler    where things are               [region_cache, stores, scheduler]
@@ -67,6 +67,7 @@
 //! Encryption, reading from followers, and retrying a transaction by itself: only its caller can compute
 //! its writes anew.
 
+pub mod admin;
 mod backoff;
 mod config;
 mod dial;
@@ -85,6 +86,7 @@ use std::sync::Arc;
 use runtime::Rng;
 use runtime::clock::{Clock, SystemClock};
 
+pub use admin::Admin;
 pub use config::Config;
 pub use error::{Error, Result};
 pub use raw::Raw;
@@ -131,6 +133,11 @@ impl Client {
     /// Raw calls.
     pub fn raw(&self) -> Raw {
         Raw::new(Arc::clone(&self.requests))
+    }
+
+    /// What tools do to regions and stores.
+    pub fn admin(&self) -> Admin {
+        Admin::new(Arc::clone(&self.requests))
     }
 
     /// Begins a transaction.

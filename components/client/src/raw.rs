@@ -17,7 +17,7 @@ use proto::kvrpcpb::{RawDeleteRequest, RawGetRequest, RawPutRequest, RawScanRequ
 use tokio::time::timeout;
 
 use crate::error::{Cause, Result};
-use crate::request::{Operation, Requests, after, check_key, check_value};
+use crate::request::{Operation, Requests, after, check_key, check_value, refusal};
 
 /// Pairs in one answer of a store.
 const PAGE: u32 = 1024;
@@ -137,9 +137,4 @@ impl Raw {
     fn operation(&self, name: &'static str) -> Operation {
         self.requests.operation(name, self.requests.config.operation_total)
     }
-}
-
-/// A raw response says in words what is wrong, or nothing.
-fn refusal(text: String) -> Result<(), Cause> {
-    if text.is_empty() { Ok(()) } else { Err(Cause::Refused(text)) }
 }

@@ -18,13 +18,20 @@
 //! | prewrite, rollback, status, resolve, commit of other keys | yes, the answer is the same | others find out |
 //! | commit of the primary | yes, the answer is the same | **the operation is undetermined** |
 //! | raw put, raw delete | no: another write may have come between | **the operation is undetermined** |
+//! | split, change of peers | no: it would be refused for having been done | **the operation is undetermined** |
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use proto::eraftpb::ConfChangeType;
 use proto::errorpb;
 use proto::kvrpcpb::{self, Context};
+use proto::tinykvext::{
+    ChangePeerRequest, ChangePeerResponse, CollectGarbageRequest, CollectGarbageResponse,
+    ScanLocksRequest, ScanLocksResponse, SplitRegionRequest, SplitRegionResponse,
+    TransferLeaderRequest, TransferLeaderResponse,
+};
 use runtime::Rng;
 use runtime::clock::Clock;
 use tokio::time::error::Elapsed;
@@ -69,9 +76,9 @@ pub(crate) trait Rpc: Clone + Send + Sync + 'static {
 }
 
 macro_rules! rpcs {
-    ($($request:ident -> $response:ident: $stub:ident, $effect:ident;)+) => {
-        $(impl Rpc for kvrpcpb::$request {
-            type Response = kvrpcpb::$response;
+    ($service:ident: $($request:path => $response:path: $stub:ident, $effect:ident;)+) => {
+        $(impl Rpc for $request {
+            type Response = $response;
             const EFFECT: Effect = Effect::$effect;
 
             fn address(&mut self, context: Context) {
@@ -79,7 +86,7 @@ macro_rules! rpcs {
             }
 
             async fn send(self, mut stub: Stub) -> Result<Response<Self::Response>, Status> {
-                stub.$stub(self).await
+                stub.$service.$stub(self).await
             }
 
             fn region_error(response: &mut Self::Response) -> Option<Box<errorpb::Error>> {
@@ -89,18 +96,52 @@ macro_rules! rpcs {
     };
 }
 
-rpcs! {
-    RawGetRequest -> RawGetResponse: raw_get, Harmless;
-    RawScanRequest -> RawScanResponse: raw_scan, Harmless;
-    RawPutRequest -> RawPutResponse: raw_put, Once;
-    RawDeleteRequest -> RawDeleteResponse: raw_delete, Once;
-    GetRequest -> GetResponse: kv_get, Harmless;
-    ScanRequest -> ScanResponse: kv_scan, Harmless;
-    PrewriteRequest -> PrewriteResponse: kv_prewrite, Harmless;
-    CommitRequest -> CommitResponse: kv_commit, Decides;
-    BatchRollbackRequest -> BatchRollbackResponse: kv_batch_rollback, Harmless;
-    CheckTxnStatusRequest -> CheckTxnStatusResponse: kv_check_txn_status, Harmless;
-    ResolveLockRequest -> ResolveLockResponse: kv_resolve_lock, Harmless;
+rpcs! { kv:
+    kvrpcpb::RawGetRequest => kvrpcpb::RawGetResponse: raw_get, Harmless;
+    kvrpcpb::RawScanRequest => kvrpcpb::RawScanResponse: raw_scan, Harmless;
+    kvrpcpb::RawPutRequest => kvrpcpb::RawPutResponse: raw_put, Once;
+    kvrpcpb::RawDeleteRequest => kvrpcpb::RawDeleteResponse: raw_delete, Once;
+    kvrpcpb::GetRequest => kvrpcpb::GetResponse: kv_get, Harmless;
+    kvrpcpb::ScanRequest => kvrpcpb::ScanResponse: kv_scan, Harmless;
+    kvrpcpb::PrewriteRequest => kvrpcpb::PrewriteResponse: kv_prewrite, Harmless;
+    kvrpcpb::CommitRequest => kvrpcpb::CommitResponse: kv_commit, Decides;
+    kvrpcpb::BatchRollbackRequest => kvrpcpb::BatchRollbackResponse: kv_batch_rollback, Harmless;
+    kvrpcpb::CheckTxnStatusRequest => kvrpcpb::CheckTxnStatusResponse: kv_check_txn_status, Harmless;
+    kvrpcpb::ResolveLockRequest => kvrpcpb::ResolveLockResponse: kv_resolve_lock, Harmless;
+}
+
+rpcs! { ext:
+    SplitRegionRequest => SplitRegionResponse: split_region, Once;
+    TransferLeaderRequest => TransferLeaderResponse: transfer_leader, Harmless;
+    ScanLocksRequest => ScanLocksResponse: scan_locks, Harmless;
+    CollectGarbageRequest => CollectGarbageResponse: collect_garbage, Harmless;
+}
+
+/// A change of a region's peers, of either kind: both have the same words.
+#[derive(Clone)]
+pub(crate) struct ChangePeer {
+    pub(crate) change: ConfChangeType,
+    pub(crate) request: ChangePeerRequest,
+}
+
+impl Rpc for ChangePeer {
+    type Response = ChangePeerResponse;
+    const EFFECT: Effect = Effect::Once;
+
+    fn address(&mut self, context: Context) {
+        self.request.context = Some(context);
+    }
+
+    async fn send(self, mut stub: Stub) -> Result<Response<Self::Response>, Status> {
+        match self.change {
+            ConfChangeType::AddNode => stub.ext.add_peer(self.request).await,
+            ConfChangeType::RemoveNode => stub.ext.remove_peer(self.request).await,
+        }
+    }
+
+    fn region_error(response: &mut Self::Response) -> Option<Box<errorpb::Error>> {
+        response.region_error.take()
+    }
 }
 
 /// One thing that a caller wants, with everything that was tried for it.
@@ -232,6 +273,41 @@ impl Requests {
         }
     }
 
+    /// Does an operation with all its attempts, within the time that one may take.
+    pub(crate) async fn within<T>(
+        &self,
+        name: &'static str,
+        attempt: impl AsyncFnOnce(&mut Operation) -> Result<T, Cause>,
+    ) -> Result<T> {
+        let mut operation = self.operation(name, self.config.operation_total);
+        let done = timeout(operation.total(), attempt(&mut operation)).await;
+        operation.end(done)
+    }
+
+    /// Asks a store, whatever regions it has.
+    pub(crate) async fn ask<T, F>(
+        &self,
+        store: u64,
+        call: impl FnOnce(Stub) -> F,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let limit = self.config.store_attempt;
+        let answer = match self.stores.get(store).await {
+            Ok(stub) => match timeout(limit, call(stub)).await {
+                Ok(Ok(response)) => Ok(response.into_inner()),
+                Ok(Err(status)) => Err(Failure::of_status(&status)),
+                Err(_) => Err(Failure::of_silence(limit)),
+            },
+            Err(failure) => Err(failure),
+        };
+        if answer.is_err() {
+            self.stores.forget(store);
+        }
+        answer
+    }
+
     /// Sends a request to the region of a key, until it answers. The region is the one that did.
     pub(crate) async fn send<R: Rpc>(
         &self,
@@ -342,6 +418,11 @@ impl Requests {
             }
         }
     }
+}
+
+/// A response that says in words what is wrong, or nothing.
+pub(crate) fn refusal(text: String) -> Result<(), Cause> {
+    if text.is_empty() { Ok(()) } else { Err(Cause::Refused(text)) }
 }
 
 /// Who was asked, for people.

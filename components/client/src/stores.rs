@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use proto::metapb::StoreState;
+use proto::tinykvext::tiny_kv_ext_client::TinyKvExtClient;
 use proto::tinykvpb::tiny_kv_client::TinyKvClient;
 use tokio::sync::OnceCell;
 use tonic::transport::Channel;
@@ -20,8 +21,14 @@ use crate::scheduler::SchedulerClient;
 /// The largest answer that is read. Above what a store gives, which is bounded itself.
 const ANSWER_BYTES_MAX: usize = 128 << 20;
 
-/// What calls to a store go through.
-pub(crate) type Stub = TinyKvClient<Channel>;
+/// What calls to a store go through: its two services, over one connection.
+#[derive(Clone)]
+pub(crate) struct Stub {
+    /// Data.
+    pub(crate) kv: TinyKvClient<Channel>,
+    /// Administration.
+    pub(crate) ext: TinyKvExtClient<Channel>,
+}
 
 /// The stores that we talk to.
 pub(crate) struct Stores {
@@ -56,6 +63,8 @@ impl Stores {
         let store = store.ok_or_else(|| Failure::Unlocated(format!("there is no store {id}")))?;
         let url = url(&store.address).map_err(Failure::Unreachable)?;
         let channel = dial(&url, self.config.connect).await.map_err(Failure::Unreachable)?;
-        Ok(TinyKvClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX))
+        let kv = TinyKvClient::new(channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX);
+        let ext = TinyKvExtClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
+        Ok(Stub { kv, ext })
     }
 }
