@@ -6,12 +6,14 @@
 mod cursor;
 mod directory;
 mod failure;
+mod look;
 mod open;
 mod options;
 mod snapshot;
 mod sst;
 mod synced;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -47,6 +49,8 @@ struct Opened {
     db: DB,
     path: PathBuf,
     layout: Layout,
+    /// Held by those who only look; RocksDB itself holds a writer's.
+    _lock: Option<File>,
 }
 
 impl Opened {

@@ -81,13 +81,13 @@ impl Rocks {
 }
 
 /// What engines that are opened together share.
-struct Opener<'a> {
+pub(super) struct Opener<'a> {
     config: &'a Config,
     cache: Cache,
 }
 
 impl<'a> Opener<'a> {
-    fn new(config: &'a Config) -> Self {
+    pub(super) fn new(config: &'a Config) -> Self {
         Opener { config, cache: options::block_cache(config) }
     }
 
@@ -108,17 +108,17 @@ impl<'a> Opener<'a> {
             Recovery::PointInTime => None,
             Recovery::Strict => Some(SyncedPosition::open(path)?),
         };
-        let opened = Arc::new(Opened { db, path: path.to_owned(), layout });
+        let opened = Arc::new(Opened { db, path: path.to_owned(), layout, _lock: None });
         Ok(Rocks { opened, synced, poison: Poison::default() })
     }
 }
 
 /// One directory on its way to being open.
-struct Attempt<'a> {
-    opener: &'a Opener<'a>,
-    path: &'a Path,
-    layout: Layout,
-    recovery: Recovery,
+pub(super) struct Attempt<'a> {
+    pub(super) opener: &'a Opener<'a>,
+    pub(super) path: &'a Path,
+    pub(super) layout: Layout,
+    pub(super) recovery: Recovery,
 }
 
 impl Attempt<'_> {
@@ -151,7 +151,7 @@ impl Attempt<'_> {
         Err(Error::Corrupt { path: self.path.to_owned(), reason })
     }
 
-    fn options(&self) -> Options {
+    pub(super) fn options(&self) -> Options {
         let mut options = options::database(self.opener.config, self.layout);
         options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
         // Several files of the log can be alive. Were one in the middle gone, those after it would
@@ -160,7 +160,7 @@ impl Attempt<'_> {
         options
     }
 
-    fn families(&self) -> Vec<ColumnFamilyDescriptor> {
+    pub(super) fn families(&self) -> Vec<ColumnFamilyDescriptor> {
         let describe = |&cf| {
             let options = options::family(self.opener.config, &self.opener.cache, self.layout, cf);
             ColumnFamilyDescriptor::new(physical_name(self.layout, cf), options)

@@ -395,3 +395,25 @@ fn writers_in_many_threads_keep_the_synced_position_true() {
     let engine = open(home.path(), Layout::Raft, Recovery::Strict).unwrap();
     assert_eq!(prefix(&engine, 400), 400);
 }
+
+#[test]
+fn a_look_reads_what_was_written_and_changes_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let (dir, config) = (home.path().join("store"), Config::default());
+    assert!(Engines::look_into(&dir, &config).is_err_and(|e| e.to_string().contains("no engine")));
+    let engines = Engines::open(&dir, &config, OpenMode::CreateIfMissing).unwrap();
+    let mut batch = WriteBatch::new();
+    batch.put(Cf::Local, &b"k"[..], &b"v"[..]);
+    for engine in [&engines.kv, &engines.raft] {
+        engine.write(&batch, Durability::Synced).unwrap();
+    }
+    drop(engines);
+    let files = |name: &str| std::fs::read_dir(dir.join(name)).unwrap().count();
+    let before = (files("kv"), files("raft"));
+    let look = Engines::look_into(&dir, &config).unwrap();
+    for engine in [&look.kv, &look.raft] {
+        assert_eq!(engine.get(Cf::Local, b"k").unwrap().unwrap(), "v");
+        assert!(engine.write(&batch, Durability::Synced).is_err());
+    }
+    assert_eq!((files("kv"), files("raft")), before);
+}
