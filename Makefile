@@ -10,7 +10,7 @@ CARGO ?= cargo
 export CARGO
 
 # Programs that end up in bin/.
-PROGRAMS := tinykv-server tinyscheduler-server tinykv-playground
+PROGRAMS := tinykv-server tinyscheduler-server tinykv-ctl tinykv-playground
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 

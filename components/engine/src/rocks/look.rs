@@ -41,8 +41,8 @@ fn look(opener: &Opener<'_>, path: &Path, layout: Layout) -> Result<Rocks> {
     let (options, families) = (attempt.options(), attempt.families());
     let db = DB::open_cf_descriptors_read_only(&options, path, families, false)
         .map_err(|error| on_open(path, &error))?;
-    let opened = Arc::new(Opened { db, path: path.to_owned(), layout, _lock: lock });
-    Ok(Rocks { opened, synced: None, poison: Poison::default() })
+    let seen = Opened { db, path: path.to_owned(), layout, _lock: lock };
+    Ok(Rocks { opened: Arc::new(seen), synced: None, poison: Poison::default() })
 }
 
 /// Takes the lock of writers, which is free again when the file is closed.

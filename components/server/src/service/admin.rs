@@ -127,11 +127,11 @@ impl Service {
         change: ConfChangeType,
         request: ChangePeerRequest,
     ) -> Result<ChangePeerResponse, Status> {
-        let mut response = ChangePeerResponse::default();
         let Some(peer) = request.peer.filter(|peer| peer.id != 0 && peer.store_id != 0) else {
-            response.error = "the request names no peer".to_owned();
-            return Ok(response);
+            let error = "the request names no peer".to_owned();
+            return Ok(ChangePeerResponse { error, ..ChangePeerResponse::default() });
         };
+        let mut response = ChangePeerResponse::default();
         match self.change(request.context, Admin::ChangePeer { change, peer }).await? {
             Ok(AdminDone::ChangePeer(region)) => response.region = Some(region),
             Ok(_other) => unreachable!("a change of peers is answered as one"),
@@ -181,14 +181,12 @@ impl Service {
 
     async fn raft_state(&self, request: RaftStateRequest) -> Result<RaftStateResponse, Status> {
         let id = RegionId::new(request.region_id);
-        Ok(match self.look(id).await? {
-            Some(look) => raft_state(look),
-            None => {
-                let error = RegionError::NotFound { region: id.get() };
-                let region_error = Some(Box::new(region_error(&error)));
-                RaftStateResponse { region_error, ..RaftStateResponse::default() }
-            }
-        })
+        if let Some(look) = self.look(id).await? {
+            return Ok(raft_state(look));
+        }
+        let error = RegionError::NotFound { region: id.get() };
+        let region_error = Some(Box::new(region_error(&error)));
+        Ok(RaftStateResponse { region_error, ..RaftStateResponse::default() })
     }
 
     async fn scan_locks(&self, request: ScanLocksRequest) -> Result<ScanLocksResponse, Status> {
