@@ -36,56 +36,40 @@ impl Raw {
     /// The value of a key. An empty value is a value.
     pub async fn get(&self, key: impl Into<Bytes>) -> Result<Option<Bytes>> {
         let key = key.into();
-        let mut operation = self.operation("get");
-        let total = operation.total();
-        let done = timeout(total, self.try_get(&mut operation, key)).await;
-        operation.end(done)
-    }
-
-    async fn try_get(&self, operation: &mut Operation, key: Bytes) -> Result<Option<Bytes>, Cause> {
-        check_key(&key)?;
-        let request = RawGetRequest { key: key.clone(), ..RawGetRequest::default() };
-        let (response, _) = self.requests.send(operation, &key, &request).await?;
-        refusal(response.error)?;
-        Ok((!response.not_found).then_some(response.value))
+        let get = async |operation: &mut Operation| {
+            check_key(&key)?;
+            let request = RawGetRequest { key: key.clone(), ..RawGetRequest::default() };
+            let (response, _) = self.requests.send(operation, &key, &request).await?;
+            refusal(response.error)?;
+            Ok((!response.not_found).then_some(response.value))
+        };
+        self.requests.within("get", get).await
     }
 
     /// Writes a key.
     pub async fn put(&self, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Result<()> {
         let (key, value) = (key.into(), value.into());
-        let mut operation = self.operation("put");
-        let total = operation.total();
-        let done = timeout(total, self.try_put(&mut operation, key, value)).await;
-        operation.end(done)
-    }
-
-    async fn try_put(
-        &self,
-        operation: &mut Operation,
-        key: Bytes,
-        value: Bytes,
-    ) -> Result<(), Cause> {
-        check_key(&key)?;
-        check_value(&value)?;
-        let request = RawPutRequest { key: key.clone(), value, ..RawPutRequest::default() };
-        let (response, _) = self.requests.send(operation, &key, &request).await?;
-        refusal(response.error)
+        let put = async |operation: &mut Operation| {
+            check_key(&key)?;
+            check_value(&value)?;
+            let (key, value) = (key.clone(), value.clone());
+            let request = RawPutRequest { key, value, ..RawPutRequest::default() };
+            let (response, _) = self.requests.send(operation, &request.key, &request).await?;
+            refusal(response.error)
+        };
+        self.requests.within("put", put).await
     }
 
     /// Removes a key; that there is none is as good.
     pub async fn delete(&self, key: impl Into<Bytes>) -> Result<()> {
         let key = key.into();
-        let mut operation = self.operation("delete");
-        let total = operation.total();
-        let done = timeout(total, self.try_delete(&mut operation, key)).await;
-        operation.end(done)
-    }
-
-    async fn try_delete(&self, operation: &mut Operation, key: Bytes) -> Result<(), Cause> {
-        check_key(&key)?;
-        let request = RawDeleteRequest { key: key.clone(), ..RawDeleteRequest::default() };
-        let (response, _) = self.requests.send(operation, &key, &request).await?;
-        refusal(response.error)
+        let delete = async |operation: &mut Operation| {
+            check_key(&key)?;
+            let request = RawDeleteRequest { key: key.clone(), ..RawDeleteRequest::default() };
+            let (response, _) = self.requests.send(operation, &key, &request).await?;
+            refusal(response.error)
+        };
+        self.requests.within("delete", delete).await
     }
 
     /// The first `limit` pairs from `start` on and before `end`; an empty `end` is the end of all. It is

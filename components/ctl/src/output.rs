@@ -42,6 +42,21 @@ pub struct Table {
     pub rows: Vec<Vec<Cell>>,
 }
 
+impl Table {
+    /// The same with some of the columns only.
+    #[must_use]
+    pub fn only(mut self, columns: &'static [&'static str]) -> Table {
+        let places: Vec<usize> = columns
+            .iter()
+            .filter_map(|wanted| self.columns.iter().position(|it| it == wanted))
+            .collect();
+        for row in &mut self.rows {
+            *row = places.iter().map(|&place| row[place].clone()).collect();
+        }
+        Table { columns, ..self }
+    }
+}
+
 /// What a command comes to.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {

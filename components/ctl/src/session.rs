@@ -67,6 +67,12 @@ impl Session {
         }
     }
 
+    /// The numbers of the stores, and where each of them is.
+    pub async fn store_addresses(&self) -> Result<Vec<(u64, String)>> {
+        let stores = self.client.scheduler().stores(false).await?;
+        Ok(stores.into_iter().map(|store| (store.id, store.address)).collect())
+    }
+
     /// Does a command for which nobody needs to be asked, if it is one.
     pub fn without(command: &Command, form: Form) -> Option<Result<Output>> {
         match command {

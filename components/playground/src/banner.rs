@@ -1,31 +1,51 @@
 //! What the playground tells its user.
 
+use crate::CommandLine;
 use crate::cluster::Cluster;
+use crate::console;
 
 /// Where everything is, and what to do with it.
-pub(crate) fn welcome(cluster: &Cluster) {
+pub(crate) fn welcome(cluster: &Cluster, line: &CommandLine, is_terminal: bool) {
+    let scheduler = cluster.scheduler_address();
     say("");
     say("The cluster is running:");
     say("");
     for member in cluster.members() {
-        say(&format!("  {:<10} {}", member.name, member.address));
+        say(&format!("  {:<10} {:<16} {}", member.name, member.address, member.log.display()));
     }
     say("");
-    say(&format!("  data and logs  {}", cluster.dir().display()));
-    let scheduler = cluster.members().next().map_or("", |scheduler| scheduler.address.as_str());
+    say(&format!("  data       {}", cluster.dir().display()));
     say("");
-    say("Put TinySQL on top, and reach it with any MySQL client on port 4000:");
+    say("Reach it from another shell:");
     say("");
-    say(&format!("  tinysql-server --store=tikv --path={scheduler}"));
-    say("  mysql -h 127.0.0.1 -P 4000 -u root");
+    say(&format!("  bin/tinykv-ctl --scheduler {scheduler} stores"));
+    say(&format!("  etcdctl --endpoints {scheduler} get --prefix tinykv"));
+    if line.raw {
+        say(&format!("  bin/tinykv-ctl --scheduler {scheduler} raw put apple red"));
+    } else {
+        say(&format!("  tinysql-server --store=tikv --path={scheduler}"));
+        say("  mysql -h 127.0.0.1 -P 4000 -u root");
+    }
     say("");
-    say("Ctrl-c stops everything.");
+    if is_terminal {
+        say("Or from here: `help` lists what there is. Ctrl-c or `quit` stops everything.");
+        say("");
+    } else {
+        say("Ctrl-c stops everything.");
+    }
 }
 
 /// A line for the user.
 #[expect(clippy::print_stdout, reason = "the playground is for somebody who reads its output")]
 pub(crate) fn say(line: &str) {
     println!("{line}");
+}
+
+/// The beginning of a line that the user ends.
+#[expect(clippy::print_stdout, reason = "the playground is for somebody who reads its output")]
+pub(crate) fn prompt(text: &str) {
+    print!("{text}");
+    console::flush();
 }
 
 /// A line about what went wrong.

@@ -1,25 +1,29 @@
-//! A cluster to play with: a scheduler and some stores, started and stopped by one command.
+//! A cluster to play with: a scheduler and some stores, started and stopped by one command, and a prompt.
 //!
 //! The parts are the real programs, each a process of its own with its data and its log in one
-//! directory. The playground only starts them in order, tells where they are, notices when one ends, and
-//! stops them all when it is asked to.
+//! directory. The playground starts them in order, tells where they are, does what is typed, notices when
+//! one ends that was not told to, and stops them all when it is asked to.
 
 mod banner;
 mod cluster;
+mod console;
 mod member;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use ctl::Session;
 use runtime::flags::with_two_dashes;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cluster::{Cluster, Ended, PlaygroundError};
+use crate::console::{HELP, Lines, Wish};
 
-/// A TinyKV cluster to play with: one scheduler and some stores on this machine.
+/// A TinyKV cluster to play with: one scheduler and some stores on this machine, and a prompt.
 ///
-/// Everything listens on loopback only. Without --dir the data is gone when the playground ends.
+/// Everything listens on loopback only. Without --dir the data is gone when the playground ends. Commands
+/// may come from a file or a pipe: then it ends after the last of them.
 #[derive(Debug, Parser)]
 #[command(name = "tinykv-playground", version)]
 pub(crate) struct CommandLine {
@@ -38,6 +42,10 @@ pub(crate) struct CommandLine {
     /// The port of the first store; the others get the ones after it. 0 takes any free ones.
     #[arg(long, value_name = "PORT", default_value_t = 20160)]
     store_port: u16,
+
+    /// Read and write raw keys at the prompt. A cluster holds raw data or that of transactions, not both.
+    #[arg(long)]
+    raw: bool,
 }
 
 fn main() -> ExitCode {
@@ -57,30 +65,129 @@ fn main() -> ExitCode {
     }
 }
 
-/// Starts a cluster, waits until it is to end, and stops it.
-async fn play(line: &CommandLine) -> Result<(), PlaygroundError> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut cluster = Cluster::new(line)?;
-    let started = tokio::select! {
-        started = cluster.start(line) => started,
-        _ = interrupt.recv() => Ok(()),
-        _ = terminate.recv() => Ok(()),
-    };
-    if started.is_ok() && cluster.is_complete(line) {
-        banner::welcome(&cluster);
-        let ended = tokio::select! {
-            _ = interrupt.recv() => None,
-            _ = terminate.recv() => None,
-            ended = cluster.wait() => Some(ended),
-        };
-        if let Some(Ended { name, status, log }) = ended {
-            cluster.stop().await;
-            return Err(PlaygroundError::Ended { name, status, log });
+/// What a person or a supervisor says to a process that should end.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok(Signals { interrupt, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
     }
+}
+
+/// Starts a cluster, does what is typed until it is to end, and stops it.
+async fn play(line: &CommandLine) -> Result<(), PlaygroundError> {
+    let mut signals = Signals::listen()?;
+    let mut cluster = Cluster::new(line)?;
+    let session = tokio::select! {
+        session = start(&mut cluster, line) => session.map(Some),
+        () = signals.next() => Ok(None),
+    };
+    let played = match session {
+        Ok(Some(session)) => talk(&mut cluster, &session, line, &mut signals).await,
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
     banner::say("stopping ...");
     cluster.stop().await;
     banner::say("stopped.");
-    started
+    played
+}
+
+async fn start(cluster: &mut Cluster, line: &CommandLine) -> Result<Session, PlaygroundError> {
+    cluster.start(line).await?;
+    let session = Session::connect(&cluster.options()).await?;
+    cluster.name_stores(&session).await?;
+    Ok(session)
+}
+
+/// What happens next.
+enum Event {
+    /// Somebody has typed this, or nobody will any more.
+    Line(Option<String>),
+    /// A part has ended by itself.
+    Ended(Ended),
+    /// The process is to end.
+    Stop,
+}
+
+/// Does what is typed.
+async fn talk(
+    cluster: &mut Cluster,
+    session: &Session,
+    line: &CommandLine,
+    signals: &mut Signals,
+) -> Result<(), PlaygroundError> {
+    let mut lines = Lines::open()?;
+    banner::welcome(cluster, line, lines.is_terminal());
+    let mut failed = 0;
+    loop {
+        let event = tokio::select! {
+            typed = lines.next() => Event::Line(typed),
+            ended = cluster.wait() => Event::Ended(ended),
+            () = signals.next() => Event::Stop,
+        };
+        let typed = match event {
+            Event::Line(Some(typed)) => typed,
+            Event::Line(None) | Event::Stop => break,
+            Event::Ended(Ended { name, status, log }) => {
+                return Err(PlaygroundError::Ended { name, status, log });
+            }
+        };
+        let wish = match console::parse(&typed, line.raw) {
+            Ok(Wish::Quit) => break,
+            Ok(wish) => wish,
+            Err(what) => {
+                banner::complain(&what);
+                failed += 1;
+                continue;
+            }
+        };
+        let done = tokio::select! {
+            done = fulfil(cluster, session, wish) => done,
+            () = signals.next() => break,
+        };
+        if let Err(error) = done {
+            banner::complain(&error.to_string());
+            failed += 1;
+        }
+    }
+    // Whoever sits there has seen it.
+    if failed > 0 && !lines.is_terminal() {
+        return Err(PlaygroundError::Commands { failed });
+    }
+    Ok(())
+}
+
+async fn fulfil(
+    cluster: &mut Cluster,
+    session: &Session,
+    wish: Wish,
+) -> Result<(), PlaygroundError> {
+    let text = match wish {
+        Wish::Ctl(command) => console::run(session, &command).await?,
+        Wish::Leaders => console::leaders(session).await?,
+        Wish::Kill(store) => {
+            cluster.kill(store).await?;
+            format!("store {store} is dead")
+        }
+        Wish::Restart(store) => {
+            cluster.restart(store).await?;
+            format!("store {store} serves again")
+        }
+        Wish::Help => HELP.to_owned(),
+        Wish::Quit | Wish::Nothing => return Ok(()),
+    };
+    banner::say(text.trim_end());
+    Ok(())
 }

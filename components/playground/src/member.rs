@@ -41,13 +41,16 @@ impl Member {
             why,
             log: log.to_owned(),
         };
-        let file = File::create(log).map_err(|error| failed(error.to_string()))?;
+        // A log goes on where it was when its process is started again.
+        let file = File::options().create(true).append(true).open(log);
+        let file = file.map_err(|error| failed(error.to_string()))?;
+        let before = file.metadata().map_err(|error| failed(error.to_string()))?.len();
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::from(file));
         // Ctrl-c goes to the playground alone, which stops the others in their order.
         command.process_group(0).kill_on_drop(true);
         let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
         let address = tokio::select! {
-            address = until_serving(log) => address,
+            address = until_serving(log, before) => address,
             status = child.wait() => return Err(failed(format!("it ended ({})", told(status)))),
             () = sleep(START_MAX) => {
                 return Err(failed(format!("it does not serve after {START_MAX:?}")));
@@ -61,14 +64,19 @@ impl Member {
         told(self.child.wait().await)
     }
 
+    /// Ends it without a warning.
+    pub(crate) async fn kill(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.child.kill().await;
+    }
+
     /// Asks it to end, and ends it if it takes too long.
     pub(crate) async fn stop(&mut self) {
         if let Some(id) = self.child.id() {
             let asked = Command::new("kill").args(["-TERM", &id.to_string()]).status().await;
             let has_ended = asked.is_ok() && timeout(STOP_MAX, self.child.wait()).await.is_ok();
             if !has_ended {
-                // An error means that it has ended meanwhile.
-                let _ = self.child.kill().await;
+                self.kill().await;
             }
         }
     }
@@ -78,12 +86,13 @@ fn told(status: std::io::Result<ExitStatus>) -> String {
     status.map_or_else(|error| error.to_string(), |status| status.to_string())
 }
 
-/// Waits until a log says where its process serves.
-async fn until_serving(log: &Path) -> String {
+/// Waits until a log says where its process serves; what it had said `before` is another one's.
+async fn until_serving(log: &Path, before: u64) -> String {
+    let before = usize::try_from(before).unwrap_or(usize::MAX);
     loop {
         // What cannot be read yet may be soon.
         let said = std::fs::read_to_string(log).unwrap_or_default();
-        if let Some(address) = said.lines().find_map(address) {
+        if let Some(address) = said.get(before..).unwrap_or_default().lines().find_map(address) {
             return address;
         }
         sleep(LOOK).await;
