@@ -105,6 +105,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         tasks.spawn(tell(client.clone(), Rng::new(seed + teller), Arc::clone(&counts)));
     }
     for look in 1..=looks {
+        // Nothing is waited for: this is how often somebody wants to be told.
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
             Some(ended) = tasks.join_next() => ended??,

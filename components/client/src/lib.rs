@@ -80,6 +80,7 @@ pub mod scheduler;
 mod stores;
 pub mod timestamp;
 pub mod txn;
+mod walk;
 
 use std::sync::Arc;
 

@@ -14,10 +14,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use proto::kvrpcpb::{RawDeleteRequest, RawGetRequest, RawPutRequest, RawScanRequest};
-use tokio::time::timeout;
 
-use crate::error::{Cause, Result};
-use crate::request::{Operation, Requests, after, check_key, check_value, refusal};
+use crate::error::Result;
+use crate::request::{Operation, Requests, check_key, check_value, refusal};
+use crate::walk::Walk;
 
 /// Pairs in one answer of a store.
 const PAGE: u32 = 1024;
@@ -81,44 +81,23 @@ impl Raw {
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>> {
         let range = (start.into(), end.into());
-        let mut operation = self.operation("scan");
-        let total = operation.total();
-        let done = timeout(total, self.try_scan(&mut operation, range, limit)).await;
-        operation.end(done)
-    }
-
-    async fn try_scan(
-        &self,
-        operation: &mut Operation,
-        (mut start, end): (Bytes, Bytes),
-        limit: usize,
-    ) -> Result<Vec<(Bytes, Bytes)>, Cause> {
-        let mut pairs = Vec::new();
-        while pairs.len() < limit && proto::region::is_before_end(&start, &end) {
-            let page = u32::try_from(limit - pairs.len()).unwrap_or(PAGE).min(PAGE);
-            let request = RawScanRequest {
-                start_key: start.clone(),
-                limit: page,
-                ..RawScanRequest::default()
-            };
-            let (response, region) = self.requests.send(operation, &start, &request).await?;
-            refusal(response.error)?;
-            let found = response.kvs.len();
-            let last = response.kvs.last().map(|pair| after(&pair.key));
-            let inside = |key: &Bytes| proto::region::is_before_end(key, &end);
-            let wanted = response.kvs.into_iter().filter(|pair| inside(&pair.key));
-            pairs.extend(wanted.map(|pair| (pair.key, pair.value)));
-            // Fewer than asked for means that the region has no more.
-            start = match last.filter(|_| found >= page as usize) {
-                Some(next) => next,
-                None if region.end_key.is_empty() => break,
-                None => region.end_key.clone(),
-            };
-        }
-        Ok(pairs)
-    }
-
-    fn operation(&self, name: &'static str) -> Operation {
-        self.requests.operation(name, self.requests.config.operation_total)
+        let scan = async |operation: &mut Operation| {
+            let (mut walk, mut pairs) = (Walk::new(range.clone(), PAGE), Vec::new());
+            while let Some(page) = walk.next(limit.saturating_sub(pairs.len())) {
+                let start_key = walk.start.clone();
+                let request =
+                    RawScanRequest { start_key, limit: page, ..RawScanRequest::default() };
+                let sent = self.requests.send(operation, &walk.start, &request);
+                let (response, region) = sent.await?;
+                refusal(response.error)?;
+                let is_full = response.kvs.len() >= page as usize;
+                let last = response.kvs.last().map(|pair| pair.key.clone());
+                let wanted = response.kvs.into_iter().filter(|pair| walk.has(&pair.key));
+                pairs.extend(wanted.map(|pair| (pair.key, pair.value)));
+                walk.turn(last.as_ref(), is_full, &region.end_key);
+            }
+            Ok(pairs)
+        };
+        self.requests.within("scan", scan).await
     }
 }

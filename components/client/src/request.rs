@@ -207,7 +207,7 @@ impl Operation {
             Ok(Ok(value)) => return Ok(value),
             // Time is over, attempts are used up, or something went wrong that says nothing of the
             // request that was sent before.
-            _ if self.is_unknown() => Cause::Undetermined,
+            Ok(Err(_)) | Err(_) if self.is_unknown() => Cause::Undetermined,
             Ok(Err(cause)) => cause,
             Err(_) => Cause::Exhausted,
         };

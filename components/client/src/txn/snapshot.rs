@@ -7,14 +7,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use proto::kvrpcpb::{GetRequest, ScanRequest};
-use tokio::time::timeout;
+use proto::kvrpcpb::{GetRequest, KvPair, ScanRequest};
 
 use super::{decode, encode};
 use crate::error::{Cause, Result};
 use crate::failure::KeyFailure;
-use crate::request::{Operation, Requests, after, check_key};
+use crate::request::{Operation, Requests, check_key};
 use crate::timestamp::Timestamp;
+use crate::walk::Walk;
 
 /// Pairs in one answer of a store.
 const PAGE: u32 = 256;
@@ -39,10 +39,8 @@ impl Snapshot {
     /// The value of a key, at that moment.
     pub async fn get(&self, key: impl Into<Bytes>) -> Result<Option<Bytes>> {
         let key = key.into();
-        let mut operation = self.operation("get");
-        let total = operation.total();
-        let done = timeout(total, self.try_get(&mut operation, key)).await;
-        operation.end(done)
+        let get = async |operation: &mut Operation| self.try_get(operation, key.clone()).await;
+        self.requests.within("get", get).await
     }
 
     pub(super) async fn try_get(
@@ -75,63 +73,57 @@ impl Snapshot {
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>> {
         let range = (start.into(), end.into());
-        let mut operation = self.operation("scan");
-        let total = operation.total();
-        let done = timeout(total, self.try_scan(&mut operation, range, limit)).await;
-        operation.end(done)
+        let scan = async |operation: &mut Operation| {
+            let (mut walk, mut pairs) = (Walk::new(range.clone(), PAGE), Vec::new());
+            while let Some(page) = walk.next(limit.saturating_sub(pairs.len())) {
+                let (start_key, version) = (walk.start.clone(), self.version.get());
+                let request =
+                    ScanRequest { start_key, limit: page, version, ..ScanRequest::default() };
+                let place = encode(&walk.start);
+                let (response, region) = self.requests.send(operation, &place, &request).await?;
+                let is_full = response.pairs.len() >= page as usize;
+                let last = self.take(operation, response.pairs, &walk, &mut pairs).await?;
+                if last.as_ref().is_some_and(|key| !walk.has(key)) {
+                    break;
+                }
+                let is_known = is_full || region.end_key.is_empty();
+                let region_end = if is_known { Bytes::new() } else { decode(&region.end_key)? };
+                walk.turn(last.as_ref(), is_full, &region_end);
+            }
+            Ok(pairs)
+        };
+        self.requests.within("scan", scan).await
     }
 
-    async fn try_scan(
+    /// Takes the pairs of a page as far as the walk goes. Answers the last key that it looked at.
+    async fn take(
         &self,
         operation: &mut Operation,
-        (mut start, end): (Bytes, Bytes),
-        limit: usize,
-    ) -> Result<Vec<(Bytes, Bytes)>, Cause> {
-        let mut pairs = Vec::new();
-        while pairs.len() < limit && proto::region::is_before_end(&start, &end) {
-            let page = u32::try_from(limit - pairs.len()).unwrap_or(PAGE).min(PAGE);
-            let request = ScanRequest {
-                start_key: start.clone(),
-                limit: page,
-                version: self.version.get(),
-                ..ScanRequest::default()
+        page: Vec<KvPair>,
+        walk: &Walk,
+        pairs: &mut Vec<(Bytes, Bytes)>,
+    ) -> Result<Option<Bytes>, Cause> {
+        let mut last = None;
+        for pair in page {
+            let row = match pair.error.map(|error| KeyFailure::of(*error)) {
+                None => Row::Value(pair.key, pair.value),
+                Some(KeyFailure::Locked(lock)) => Row::Locked(lock.key),
+                Some(KeyFailure::Final(cause)) => return Err(cause),
             };
-            let (response, region) =
-                self.requests.send(operation, &encode(&start), &request).await?;
-            let found = response.pairs.len();
-            let mut last = None;
-            for pair in response.pairs {
-                let row = match pair.error.map(|error| KeyFailure::of(*error)) {
-                    None => Row::Value(pair.key, pair.value),
-                    Some(KeyFailure::Locked(lock)) => Row::Locked(lock.key),
-                    Some(KeyFailure::Final(cause)) => return Err(cause),
-                };
-                let key = row.key();
-                if !proto::region::is_before_end(key, &end) {
-                    return Ok(pairs);
-                }
-                last = Some(after(key));
-                // A locked row is read by itself, which finds out about the lock.
-                let pair = match row {
-                    Row::Value(key, value) => Some((key, value)),
-                    Row::Locked(key) => {
-                        self.try_get(operation, key.clone()).await?.map(|value| (key, value))
-                    }
-                };
-                pairs.extend(pair);
+            last = Some(row.key().clone());
+            if !walk.has(row.key()) {
+                break;
             }
-            // Fewer than asked for means that the region has no more.
-            start = match last.filter(|_| found >= page as usize) {
-                Some(next) => next,
-                None if region.end_key.is_empty() => break,
-                None => decode(&region.end_key)?,
+            // A locked row is read by itself, which finds out about the lock.
+            let pair = match row {
+                Row::Value(key, value) => Some((key, value)),
+                Row::Locked(key) => {
+                    self.try_get(operation, key.clone()).await?.map(|value| (key, value))
+                }
             };
+            pairs.extend(pair);
         }
-        Ok(pairs)
-    }
-
-    fn operation(&self, name: &'static str) -> Operation {
-        self.requests.operation(name, self.requests.config.operation_total)
+        Ok(last)
     }
 }
 

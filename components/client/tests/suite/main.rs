@@ -35,7 +35,8 @@ pub(crate) fn config() -> Config {
     }
 }
 
-/// Asks again until the answer fits; for what takes effect a moment after it was sent.
+/// Asks again until the answer fits; for what takes effect a moment after it was sent. What is waited for
+/// is the answer: the pause only keeps the asking from taking the time that the others need.
 pub(crate) async fn eventually<T, F>(mut ask: impl FnMut() -> F, fits: impl Fn(&T) -> bool) -> T
 where
     F: Future<Output = T>,

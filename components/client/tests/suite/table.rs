@@ -117,12 +117,12 @@ async fn every_failure_of_a_read_is_followed_by_what_the_table_says() {
 #[tokio::test]
 async fn a_raw_write_is_sent_again_only_if_it_was_certainly_not_done() {
     for row in rows() {
-        for (call, key) in [("raw_put", "k"), ("raw_delete", "other")] {
+        for (call, value) in [("raw_put", Some("after")), ("raw_delete", None)] {
             let (world, client) = warm().await;
             world.fault(call, row.fault.clone());
-            let written = match call {
-                "raw_put" => client.raw().put(key, "after").await,
-                _ => client.raw().delete(key).await,
+            let written = match value {
+                Some(value) => client.raw().put("k", value).await,
+                None => client.raw().delete("other").await,
             };
             assert_eq!(outcome(&written), row.write, "{call} {:?}", row.fault);
             let times = world.asked(call).len();
