@@ -240,7 +240,12 @@ fn offline(store: &Path) {
     let id = regions[0]["region"].to_string();
     let (status, answer, _) = ctl(["offline", path, &id, "-o", "json"].into_iter());
     let region: Value = serde_json::from_str(&answer).expect("an answer is JSON");
-    assert_eq!((status, region["applied"].as_u64()), (0, region["last"].as_u64()));
+    let number = |name: &str| region[name].as_u64().expect("a number");
+    // The other stores stopped first, so the last entries may have found no majority.
+    assert!(
+        status == 0 && 0 < number("applied") && number("applied") <= number("last"),
+        "{answer}"
+    );
     let (status, _, _) = ctl(["offline", path, "999"].into_iter());
     assert_eq!(status, 4);
 }

@@ -49,7 +49,7 @@ pub(crate) enum PlaygroundError {
     #[error("{}{}", .0.what, .0.hint.as_ref().map(|hint| format!("\n  {hint}")).unwrap_or_default())]
     Ctl(#[from] ctl::CtlError),
     /// Commands of a script failed.
-    #[error("{failed} commands failed")]
+    #[error("commands that failed: {failed}")]
     Commands {
         /// How many.
         failed: u32,
@@ -130,6 +130,7 @@ impl Cluster {
         command
             .arg(format!("-addr={address}"))
             .arg(format!("-scheduler={}", self.scheduler_address()))
+            .args(REPORTS)
             .arg(argument("-path", &self.dir.join(file)));
         Member::start(name, &mut command, &self.log(file)).await
     }
@@ -229,6 +230,14 @@ impl Cluster {
         self.dir.join("logs").join(format!("{name}.log"))
     }
 }
+
+/// Who plays wants to see what the scheduler does now, and has few regions to report.
+const REPORTS: [&str; 4] = [
+    "--set",
+    "raftstore.region-heartbeat-period=1s",
+    "--set",
+    "raftstore.store-heartbeat-period=1s",
+];
 
 /// How long a command may try, elections included.
 const COMMAND_MAX: std::time::Duration = std::time::Duration::from_secs(20);

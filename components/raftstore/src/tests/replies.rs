@@ -14,7 +14,7 @@ use super::cluster::{Cluster, FIRST, peer, put, quiet, short_logs};
 use super::net::{from_store, kind};
 use crate::config::Config;
 use crate::error::RegionError;
-use crate::message::{Admin, Answer, Command, Done, Header};
+use crate::message::{Admin, Answer, Command, Done, Header, Looked};
 
 /// Counts the answers to numbered commands.
 #[derive(Clone, Default)]
@@ -256,4 +256,30 @@ fn a_store_that_was_asked_to_stop_says_so() {
     assert!(cluster.process(1).unwrap().raft.is_stopping());
     let header = Header { region: FIRST, ..cluster.header(1, FIRST) };
     assert!(cluster.ask(1, header, Command::Read).is_some(), "what is there is served to the end");
+}
+
+#[test]
+fn a_peer_that_is_asked_says_how_it_is_and_one_that_is_not_there_nothing() {
+    let mut cluster = Cluster::three();
+    cluster.lead(FIRST, 1);
+    cluster.put("k", "1");
+    cluster.converge(FIRST);
+    let ask = |cluster: &mut Cluster, store: u64, region: RegionId| {
+        let (reply, mut looked) = Reply::new();
+        cluster.process(store).expect("it runs").router.look(region, reply);
+        cluster.settle();
+        let Looked(look) = looked.try_take().expect("it is answered");
+        look
+    };
+    let leader = ask(&mut cluster, 1, FIRST).expect("it is there");
+    assert_eq!((leader.peer, leader.leader), (peer(1), Some(peer(1))));
+    assert_eq!((leader.raft.applied, leader.last_term), (leader.raft.last_index, leader.raft.term));
+    assert_eq!(leader.raft.followers.len(), 2);
+    let follower = ask(&mut cluster, 2, FIRST).expect("it is there");
+    assert_eq!((follower.peer, follower.leader), (peer(2), Some(peer(1))));
+    assert_eq!(
+        (follower.raft.applied, &follower.raft.followers[..]),
+        (leader.raft.applied, &[][..])
+    );
+    assert!(ask(&mut cluster, 2, RegionId::new(99)).is_none());
 }
