@@ -217,6 +217,7 @@ fn the_last_of_two_goes_on_with_the_consent_of_the_other_ones_tombstone() {
         cluster.tick_until("2 leads alone", |cluster| {
             cluster.leader(FIRST) == Some(2) && cluster.region(2, FIRST).peers == [peer(2)]
         });
+        assert!(mark::hits("a removed peer says yes to the last of two") > 0);
         cluster.put("a", "1");
         assert!(cluster.is_buried(1, FIRST));
         assert!(mark::hits("a removed peer says yes to the last of two") > 0);
