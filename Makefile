@@ -70,10 +70,18 @@ soak: compiler ## whole stores: new seeds for SECONDS (3600), whatever fails
 	$(SIMULATE) --seconds $(or $(SECONDS),3600) --cores $(CORES) --keep-going 1
 simulate-raft: compiler ## new seeds for SECONDS (120); or one again with SEED=n, and LINES of its story
 	$(CARGO) run --release -p sim -- $(if $(SEED),--seed $(SEED) $(if $(LINES),--lines $(LINES)),--seconds $(or $(SECONDS),120) --cores $(CORES))
-mutants: compiler ## plant bugs, one after the other: which suite finds which
+mutants: packages ## plant bugs, one after the other: which suite finds which
 	$(CARGO) run --release -p sim --features mutants --bin raft-mutants
 	$(CARGO) run --release -p sim --features mutants --bin store-mutants
 	scripts/run-mutants
+
+.PHONY: fuzz
+FUZZ_CASES ?= 1000000
+fuzz: packages ## any bytes for every decoder that faces the wire: FUZZ_CASES (1000000) of each
+	FUZZ_CASES=$(FUZZ_CASES) scripts/run-tests -p raft --lib any_bytes
+	FUZZ_CASES=$(FUZZ_CASES) scripts/run-tests -p coprocessor --no-default-features --lib any_bytes
+	FUZZ_CASES=$(FUZZ_CASES) scripts/run-tests --workspace --test fuzz --test served any_bytes
+	PROPTEST_CASES=$(FUZZ_CASES) scripts/run-tests -p codec --lib no_bytes_make_a_decoder_panic
 
 # The course, by lesson. Lessons about one crate build without RocksDB. Those about clusters run in
 # simulated time, on SEEDS (5) seeds from SEED (1) on, and then, unless REAL=0, on real threads and disks.

@@ -12,6 +12,7 @@ use proto::StoreId;
 use proto::raft_serverpb::RaftMessage;
 use raftstore::{Answer, Command, Header, LocalRead, Node};
 use runtime::clock::{Clock, Instant, SystemClock};
+use runtime::metrics::Metrics;
 use runtime::reply::Reply;
 use runtime::units::Bytes;
 use runtime::worker::{Alarm, Runner, Worker};
@@ -103,7 +104,8 @@ impl Backend for Real {
         let turn =
             *self.starts.borrow_mut().entry(store).and_modify(|turn| *turn += 1).or_default();
         let (setup, snapshots) = self.ground.setup(store, turn, Arc::new(SystemClock));
-        let node = Node::start(setup, &self.alarm).expect("the store starts");
+        let node =
+            Node::start(setup, &self.alarm, &Metrics::new("unread")).expect("the store starts");
         self.ground.connect(node.router(), snapshots);
         self.nodes.borrow_mut().insert(store, node);
     }

@@ -3,11 +3,13 @@
 //! - [`process`]: real programs, started on free ports, watched by what they log, and killed;
 //! - [`cluster`]: a scheduler and stores of these programs, over one folder;
 //! - [`eventually`]: waits for what comes about by itself;
+//! - [`documented`]: the page on configuration, against what the programs say of themselves;
 //! - [`scripts`]: golden scripts, a folder at a time.
 //!
 //! `tidy`, the repository's rules about itself, needs nothing from here.
 
 pub mod cluster;
+pub mod documented;
 pub mod process;
 pub mod scripts;
 

@@ -57,6 +57,11 @@ pub trait Engine: Send + Sync {
     /// About how many bytes the keys and values of `range` take on disk. What is still buffered in
     /// memory may be missing.
     fn approximate_size(&self, cf: Cf, range: KeyRange<'_>) -> Result<u64>;
+
+    /// What the engine says of itself, if it counts.
+    fn statistics(&self) -> Option<Statistics> {
+        None
+    }
 }
 
 /// A state that does not move. Dropping it lets the engine forget what only it could see.
@@ -129,4 +134,23 @@ pub struct SstInfo {
     pub size_bytes: u64,
     /// How many keys it holds.
     pub keys: u64,
+}
+
+/// What an engine says of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Bytes of all sorted files.
+    pub files_bytes: u64,
+    /// Bytes of what is not in sorted files yet.
+    pub buffers_bytes: u64,
+    /// Bytes of blocks that are kept in memory.
+    pub cache_bytes: u64,
+    /// Bytes that merges have to read and write before the tree has its shape again.
+    pub pending_merge_bytes: u64,
+    /// Merges under way.
+    pub merges: u64,
+    /// Snapshots that somebody reads.
+    pub snapshots: u64,
+    /// Whether writes wait for merges.
+    pub is_stalled: bool,
 }

@@ -48,6 +48,7 @@ mod engines;
 mod error;
 mod faulty;
 mod memory;
+mod metered;
 mod poison;
 mod range;
 #[cfg(feature = "rocksdb")]
@@ -57,11 +58,12 @@ mod sst;
 pub use batch::{MAX_KEY_BYTES, Op, WriteBatch};
 pub use cf::{Cf, Layout};
 pub use config::{Compression, Config, RocksConfig};
-pub use engine::{Cursor, Durability, Engine, Snapshot, SstInfo, SstWriter};
+pub use engine::{Cursor, Durability, Engine, Snapshot, SstInfo, SstWriter, Statistics};
 pub use engines::Engines;
 pub use error::{Error, Result};
 pub use faulty::{Faults, Faulty};
 pub use memory::Memory;
+pub use metered::Metered;
 pub use range::KeyRange;
 #[cfg(feature = "rocksdb")]
 pub use rocks::{OpenMode, Recovery, Rocks};

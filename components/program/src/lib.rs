@@ -20,6 +20,7 @@ pub mod arguments;
 mod entry;
 mod failure;
 pub mod pages;
+mod process;
 mod serving;
 mod signals;
 

@@ -42,6 +42,8 @@ pub(crate) struct Outgoing {
     pub(crate) messages: Vec<RaftMessage>,
     /// Messages that may leave once the batch is on disk.
     pub(crate) promises: Vec<RaftMessage>,
+    /// When the oldest command was proposed that is committed now.
+    pub(crate) oldest_committed: Option<Instant>,
     /// For the apply worker.
     pub(crate) apply: Vec<ApplyTask>,
     /// For the region worker.

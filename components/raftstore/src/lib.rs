@@ -85,6 +85,7 @@ mod config;
 mod context;
 mod error;
 mod message;
+mod meters;
 mod node;
 mod peer;
 mod ports;

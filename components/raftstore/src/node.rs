@@ -23,7 +23,9 @@ use engine::Engines;
 use proto::StoreId;
 use proto::metapb::Store;
 use runtime::Rng;
+use runtime::busy::Activity;
 use runtime::clock::Clock;
+use runtime::metrics::Metrics;
 use runtime::ticker::Ticker;
 use runtime::worker::{self, Alarm, Queue, Tasks, Thread, Worker};
 use slog::{Logger, info, o};
@@ -33,6 +35,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::message::{Completion, StoreMsg};
+use crate::meters::{self, RaftMeters};
 use crate::ports::{SchedulerClient, Transport};
 use crate::router::{Inbound, Router};
 use crate::snapshot::SnapManager;
@@ -93,24 +96,31 @@ pub struct Unfinished {
     context: Context,
     inbox: Queue<Inbound>,
     completions: Queue<Completion>,
+    meters: RaftMeters,
 }
 
 impl Unfinished {
     /// Makes the owner of the peers, and with it the peers that the disk has.
     pub fn finish(self, workers: Workers) -> Result<RaftWorker> {
-        RaftWorker::new(self.context, self.inbox, self.completions, workers)
+        RaftWorker::new(self.context, self.inbox, self.completions, workers, self.meters)
     }
 }
 
 impl Setup {
     /// Makes the parts of the store. `is_stepped` says that they are stepped by hand.
     pub fn lay_out(self, is_stepped: bool) -> Layout {
+        self.lay_out_measured(is_stepped, &Metrics::new("unread"))
+    }
+
+    /// The same, and what they measure is declared in `metrics`.
+    fn lay_out_measured(self, is_stepped: bool, metrics: &Metrics) -> Layout {
         let Setup { config, engines, store, transport, scheduler, snapshots, clock, rng, log } =
             self;
         let log = log.new(o!("store" => store.get()));
         let (inbox_tasks, inbox) = worker::queue(config.inbox_size as usize, is_stepped);
         let (reports, completions) = worker::queue(COMPLETIONS_MAX, is_stepped);
         let kv = Arc::clone(&engines.kv);
+        let (meters, apply_meters) = meters::declare(metrics, &clock);
         let router = Router::new(store, Arc::clone(&kv), Arc::clone(&clock), inbox_tasks);
         let region = RegionWorker::new(
             engines.clone(),
@@ -120,7 +130,7 @@ impl Setup {
             Tasks::clone(&reports),
             log.clone(),
         );
-        let apply = ApplyWorker::new(kv, Tasks::clone(&reports), log.clone());
+        let apply = ApplyWorker::new(kv, Tasks::clone(&reports), apply_meters, log.clone());
         let scheduler = SchedulerWorker::new(scheduler, reports, log.clone());
         let ticks = config.ticks();
         let context = Context {
@@ -134,7 +144,7 @@ impl Setup {
             rng,
             log,
         };
-        let raft = Unfinished { context, inbox, completions };
+        let raft = Unfinished { context, inbox, completions, meters };
         Layout { router, apply, region, scheduler, raft }
     }
 }
@@ -200,12 +210,13 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts the threads of a store.
-    pub fn start(setup: Setup, alarm: &Alarm) -> Result<Node> {
+    /// Starts the threads of a store. What it measures is declared in `metrics`.
+    pub fn start(setup: Setup, alarm: &Alarm, metrics: &Metrics) -> Result<Node> {
         let (engines, log, clock) =
             (setup.engines.clone(), setup.log.clone(), Arc::clone(&setup.clock));
         let tick = setup.config.tick.get();
-        let Layout { router, apply, region, scheduler, raft } = setup.lay_out(false);
+        let Layout { router, apply, region, scheduler, raft } =
+            setup.lay_out_measured(false, metrics);
         let (apply, apply_worker) = Worker::spawn("apply", APPLY_QUEUE, alarm, apply)?;
         let (region, region_worker) = Worker::spawn("region", SLOW_QUEUE, alarm, region)?;
         let (scheduler, scheduler_worker) =
@@ -242,14 +253,18 @@ impl Node {
 fn run(mut worker: RaftWorker, clock: &dyn Clock, tick: Duration) {
     let mut ticker = Ticker::new(tick, clock.now());
     let failed = loop {
-        let now = clock.now();
-        if ticker.is_due(now)
-            && let Err(error) = worker.tick(now)
-        {
-            break error;
+        let mut now = clock.now();
+        if ticker.is_due(now) {
+            if let Err(error) = worker.tick(now) {
+                break error;
+            }
+            now = clock.now();
         }
+        worker.meters.begin(Activity::Waiting, now);
         wait(&worker, ticker.until_due(now));
-        if let Err(error) = worker.turn(clock.now()) {
+        let now = clock.now();
+        worker.meters.begin(Activity::Working, now);
+        if let Err(error) = worker.turn(now) {
             break error;
         }
         if worker.is_stopping() {

@@ -22,6 +22,7 @@
 //! what its predecessors left: the lease is published only after that.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 
 use engine::Engine;
@@ -86,6 +87,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     inbox: Tasks<Inbound>,
     views: RwLock<BTreeMap<RegionId, Arc<RwLock<View>>>>,
+    is_caught_up: AtomicBool,
 }
 
 const UNPOISONED: &str = "no thread panics while it holds a view";
@@ -98,7 +100,8 @@ impl Router {
         clock: Arc<dyn Clock>,
         inbox: Tasks<Inbound>,
     ) -> Self {
-        Router(Arc::new(Shared { store, kv, clock, inbox, views: RwLock::default() }))
+        let (views, is_caught_up) = (RwLock::default(), AtomicBool::new(false));
+        Router(Arc::new(Shared { store, kv, clock, inbox, views, is_caught_up }))
     }
 
     /// The store whose regions these are.
@@ -203,6 +206,16 @@ impl Router {
     pub fn views(&self) -> Vec<View> {
         let views = self.0.views.read().expect(UNPOISONED);
         views.values().map(|slot| slot.read().expect(UNPOISONED).clone()).collect()
+    }
+
+    /// Whether all regions of this store have had a leader and what it knew, once since the start.
+    pub fn is_caught_up(&self) -> bool {
+        self.0.is_caught_up.load(Ordering::Relaxed)
+    }
+
+    /// All of them have.
+    pub(crate) fn note_caught_up(&self) {
+        self.0.is_caught_up.store(true, Ordering::Relaxed);
     }
 
     /// How many messages and commands wait.

@@ -21,11 +21,11 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeMetric, MetricEncoder, text};
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::{MetricType, TypedMetric};
@@ -124,6 +124,11 @@ impl Metrics {
         self.declare_by(name, unit, help, label, Gauge::default)
     }
 
+    /// Declares a number that goes up and down and is not whole.
+    pub fn value(&self, name: &str, unit: Unit, help: &str) -> Share {
+        self.declare(name, unit, help, Share::default())
+    }
+
     /// Declares a share for each value of a label. `_ratio` is added to its name.
     pub fn share_by(&self, name: &str, help: &str, label: &'static str) -> By<Share> {
         self.declare_by(name, Unit::Ratio, help, label, Share::default)
@@ -219,9 +224,22 @@ impl<M: Clone> By<M> {
 /// How long something takes; clones measure together.
 ///
 /// The buckets double from 10 µs, less than a hop between threads takes, to 10 s, more than any
-/// client waits.
-#[derive(Clone, Debug)]
-pub struct Latency(Histogram);
+/// client waits. Measuring takes no lock and no search: it may be done for each call.
+#[derive(Clone, Debug, Default)]
+pub struct Latency(Arc<Buckets>);
+
+/// The upper end of the first bucket.
+const FIRST_NANOS: u64 = 10_000;
+
+/// How many buckets have an upper end.
+const BOUNDED: usize = 21;
+
+#[derive(Debug, Default)]
+struct Buckets {
+    /// The last one has no upper end.
+    counts: [AtomicU64; BOUNDED + 1],
+    nanos: AtomicU64,
+}
 
 /// How much or how many come at once; clones measure together.
 ///
@@ -233,7 +251,12 @@ pub struct Amount(Histogram);
 impl Latency {
     /// Something took so long.
     pub fn observe(&self, duration: Duration) {
-        self.0.observe(duration.as_secs_f64());
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let firsts = nanos.div_ceil(FIRST_NANOS).max(1);
+        // The smallest power of two that is not less.
+        let power = (u64::BITS - (firsts - 1).leading_zeros()) as usize;
+        self.0.counts[power.min(BOUNDED)].fetch_add(1, Ordering::Relaxed);
+        self.0.nanos.fetch_add(nanos, Ordering::Relaxed);
     }
 }
 
@@ -242,12 +265,6 @@ impl Amount {
     #[expect(clippy::cast_precision_loss, reason = "beyond 2^53 a bucket is chosen as well")]
     pub fn observe(&self, amount: u64) {
         self.0.observe(amount as f64);
-    }
-}
-
-impl Default for Latency {
-    fn default() -> Self {
-        Latency(Histogram::new(exponential_buckets(10e-6, 2.0, 21)))
     }
 }
 
@@ -266,8 +283,14 @@ impl TypedMetric for Amount {
 }
 
 impl EncodeMetric for Latency {
-    fn encode(&self, encoder: MetricEncoder<'_>) -> fmt::Result {
-        self.0.encode(encoder)
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        let ends = (0..BOUNDED).map(|power| Duration::from_nanos(FIRST_NANOS << power));
+        let ends = ends.map(|end| end.as_secs_f64()).chain([f64::MAX]);
+        let counts = self.0.counts.iter().map(|count| count.load(Ordering::Relaxed));
+        let buckets: Vec<(f64, u64)> = ends.zip(counts).collect();
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        let seconds = Duration::from_nanos(self.0.nanos.load(Ordering::Relaxed)).as_secs_f64();
+        encoder.encode_histogram::<NoLabelSet>(seconds, count, &buckets, None)
     }
 
     fn metric_type(&self) -> MetricType {
@@ -337,14 +360,18 @@ tinykv_regions -3
         let sync = metrics.latency_by("sync", "How long a sync takes", "engine").of("raft");
         sync.observe(Duration::from_micros(15));
         sync.observe(Duration::from_mins(1));
+        sync.observe(Duration::ZERO);
+        sync.observe(Duration::from_micros(20));
         let batch = metrics.amount("batch", Unit::Count, "Entries per sync");
         batch.observe(5);
         let text = metrics.text();
         for line in [
-            "tinykv_sync_seconds_bucket{le=\"0.00001\",engine=\"raft\"} 0\n",
-            "tinykv_sync_seconds_bucket{le=\"0.00002\",engine=\"raft\"} 1\n",
-            "tinykv_sync_seconds_bucket{le=\"10.48576\",engine=\"raft\"} 1\n",
-            "tinykv_sync_seconds_count{engine=\"raft\"} 2\n",
+            "tinykv_sync_seconds_bucket{le=\"0.00001\",engine=\"raft\"} 1\n",
+            "tinykv_sync_seconds_bucket{le=\"0.00002\",engine=\"raft\"} 3\n",
+            "tinykv_sync_seconds_bucket{le=\"10.48576\",engine=\"raft\"} 3\n",
+            "tinykv_sync_seconds_bucket{le=\"+Inf\",engine=\"raft\"} 4\n",
+            "tinykv_sync_seconds_count{engine=\"raft\"} 4\n",
+            "tinykv_sync_seconds_sum{engine=\"raft\"} 60.000035\n",
             "tinykv_batch_bucket{le=\"4.0\"} 0\n",
             "tinykv_batch_bucket{le=\"16.0\"} 1\n",
             "tinykv_batch_bucket{le=\"1073741824.0\"} 1\n",

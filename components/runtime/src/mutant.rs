@@ -32,6 +32,7 @@
 //! | 23 | scheduler | the window of timestamps is not saved before it is used |
 //! | 24 | scheduler | an older heartbeat replaces a newer one |
 //! | 25 | raftstore | a change of a region's state is not synced |
+//! | 26 | server | the queue to a store that cannot be reached has no bound |
 //! | 27 | raftstore | a write may be proposed in another term than that of the snapshot it was computed from |
 //! | 28 | raft | a restarted node votes at once, while a lease that it granted still runs |
 

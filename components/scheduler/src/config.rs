@@ -234,7 +234,8 @@ impl program::arguments::Flags for Flags {
 mod tests {
     use std::ffi::OsString;
 
-    use program::arguments::{ArgumentsError, Wish, read};
+    use ::tests::documented;
+    use program::arguments::{ArgumentsError, Config as _, Wish, command, read};
 
     use super::*;
 
@@ -298,5 +299,16 @@ mod tests {
         };
         assert!(text.contains("name = \"a\"  # from the flag -name\n"), "{text}");
         assert!(text.contains("[schedule]\n"), "{text}");
+    }
+
+    #[test]
+    fn the_page_on_configuration_tells_the_truth() {
+        let Wish::Print(described) = wish(&["config"]).unwrap() else { panic!("it should print") };
+        let mut rows = documented::settings(&described, Config::VARIABLES);
+        let flags = command::<Config>();
+        rows.extend(
+            flags.get_arguments().map(|flag| vec![format!("`--{}`", flag.get_long().unwrap())]),
+        );
+        assert_eq!(documented::complaints(Config::PROGRAM, &rows), Vec::<String>::new());
     }
 }

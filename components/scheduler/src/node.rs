@@ -304,7 +304,7 @@ impl Running {
         let pages = status.map(|(listener, _)| {
             let (about, logger) = (base.about.clone(), base.logger.clone());
             let inside = Arc::new(Shown(Arc::clone(&state)));
-            (listener, Pages { inside, metrics, about, logger })
+            (listener, Pages::new(inside, metrics, about, logger))
         });
         let parts = Parts { listener, pages, etcd, candidate, rounds, workers };
         Ok(Running { addr, status_addr, state, keeper, parts })

@@ -1,9 +1,13 @@
 //! What a node can be told. Where it is told it, and in which order, is in [`program::arguments`].
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use program::arguments::Given;
+use runtime::units::Bytes;
 use serde::{Deserialize, Serialize};
+
+use crate::node::MESSAGE_BYTES_MAX;
 
 /// The settings of a node. Every field is a setting of the same name in kebab case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,6 +20,9 @@ pub struct Config {
     /// Where other stores and clients reach this one, if that is not the address it listens on. Empty is
     /// `addr`.
     pub advertise_addr: String,
+    /// The address of the pages about this node: `/metrics`, `/status`, `/readyz` and others. Empty
+    /// serves none.
+    pub status_addr: String,
     /// The address of the scheduler; several of them with commas.
     pub scheduler: String,
     /// Whether the data is replicated. Without, one engine serves alone: no scheduler, no regions.
@@ -23,6 +30,10 @@ pub struct Config {
     /// For a node that serves alone: whether a write is on disk before it is answered. Without, a
     /// power cut may take the last writes with it; the end of the process does not.
     pub sync: bool,
+    /// Whether tools may ask which calls there are, by gRPC's reflection.
+    pub reflection: bool,
+    /// How much may be under way.
+    pub limits: Limits,
     /// What the process tells a person.
     pub log: runtime::log::Config,
     /// How the disk is used.
@@ -31,15 +42,36 @@ pub struct Config {
     pub raftstore: raftstore::Config,
 }
 
+/// How much may be under way, for all clients together. More is refused, and clients try again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Limits {
+    /// Calls that are not answered yet.
+    pub calls: u32,
+    /// The bytes of their requests, and of answers that clients have not taken yet.
+    pub bytes: Bytes,
+    /// How fast snapshots are sent to other stores, all of them together, each second.
+    pub snapshot_bytes: Bytes,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { calls: 8192, bytes: Bytes::mib(256), snapshot_bytes: Bytes::mib(100) }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Config {
             addr: "127.0.0.1:20160".to_owned(),
             path: PathBuf::from("data"),
             advertise_addr: String::new(),
+            status_addr: "127.0.0.1:20180".to_owned(),
             scheduler: "127.0.0.1:2379".to_owned(),
             raft: true,
             sync: true,
+            reflection: false,
+            limits: Limits::default(),
             log: runtime::log::Config::default(),
             engine: engine::Config::default(),
             raftstore: raftstore::Config::default(),
@@ -51,11 +83,23 @@ impl Config {
     /// Everything that is wrong, each with the name of the setting.
     pub fn validate(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        if self.addr.parse::<std::net::SocketAddr>().is_err() {
+        if self.addr.parse::<SocketAddr>().is_err() {
             problems.push(format!(
                 "addr must be an address and a port, such as 127.0.0.1:20160, not {:?}",
                 self.addr
             ));
+        }
+        if !self.status_addr.is_empty() && self.status_addr.parse::<SocketAddr>().is_err() {
+            problems.push("status-addr must be an address and a port, or empty".to_owned());
+        }
+        if self.limits.calls == 0 {
+            problems.push("limits.calls must not be zero".to_owned());
+        }
+        if self.limits.bytes.as_usize() < MESSAGE_BYTES_MAX {
+            problems.push("limits.bytes must be at least 10MiB, which is one message".to_owned());
+        }
+        if self.limits.snapshot_bytes < Bytes::mib(1) {
+            problems.push("limits.snapshot-bytes must be at least 1MiB".to_owned());
         }
         if self.path.as_os_str().is_empty() {
             problems.push("path must name a directory".to_owned());
@@ -99,6 +143,10 @@ pub struct Flags {
     #[arg(long, value_name = "DIR", global = true)]
     path: Option<String>,
 
+    /// Serve pages about this node on this address [default: 127.0.0.1:20180].
+    #[arg(long, value_name = "HOST:PORT", global = true)]
+    status_addr: Option<String>,
+
     /// Reach the scheduler at this address, or at one of several [default: 127.0.0.1:2379].
     #[arg(long, value_name = "HOST:PORT,...", global = true)]
     scheduler: Option<String>,
@@ -114,6 +162,7 @@ impl program::arguments::Flags for Flags {
         let named = [
             ("addr", "-addr", &self.addr),
             ("path", "-path", &self.path),
+            ("status-addr", "-status-addr", &self.status_addr),
             ("scheduler", "-scheduler", &self.scheduler),
             ("raft", "--standalone", &alone),
         ];
@@ -128,7 +177,8 @@ impl program::arguments::Flags for Flags {
 mod tests {
     use std::ffi::OsString;
 
-    use program::arguments::{ArgumentsError, Wish, read};
+    use ::tests::documented;
+    use program::arguments::{ArgumentsError, Config as _, Wish, command, read};
 
     use super::*;
 
@@ -212,5 +262,18 @@ mod tests {
             let error = wish(arguments, &[]).unwrap_err().to_string();
             assert!(error.contains(message), "{arguments:?}: {error}");
         }
+    }
+
+    #[test]
+    fn the_page_on_configuration_tells_the_truth() {
+        let Wish::Print(described) = wish(&["config"], &[]).unwrap() else {
+            panic!("it should print")
+        };
+        let mut rows = documented::settings(&described, Config::VARIABLES);
+        let flags = command::<Config>();
+        rows.extend(
+            flags.get_arguments().map(|flag| vec![format!("`--{}`", flag.get_long().unwrap())]),
+        );
+        assert_eq!(documented::complaints(Config::PROGRAM, &rows), Vec::<String>::new());
     }
 }

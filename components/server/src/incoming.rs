@@ -4,36 +4,48 @@
 //! taken, the engine could not open its next file, and that ends the node. So at most half of the
 //! process's descriptors go to connections; one more is closed as soon as it is there, and whoever made
 //! it tries again.
+//!
+//! Whoever connects and does not say in time that it speaks HTTP/2 is closed as well: its place is
+//! wanted. From then on the transport asks the other side whether it is alive.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Sleep, sleep};
 use tonic::codegen::tokio_stream::Stream;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
 /// How many connections there may be, however many descriptors the system gives.
 const CONNECTIONS_MAX: usize = 4096;
 
+/// What every client says first, in this many bytes: it speaks HTTP/2.
+const PREFACE_BYTES: usize = 24;
+
+/// How long it may take to say so.
+const PREFACE_MAX: Duration = Duration::from_secs(10);
+
 /// Accepts connections.
 pub struct Incoming {
     listener: TcpListener,
     room: Arc<Semaphore>,
+    patience: Duration,
 }
 
 impl Incoming {
     /// As many as the process has room for.
     pub fn new(listener: TcpListener) -> Self {
-        Self::with_room(listener, connections_max())
+        Self::with(listener, connections_max(), PREFACE_MAX)
     }
 
-    fn with_room(listener: TcpListener, connections: usize) -> Self {
-        Incoming { listener, room: Arc::new(Semaphore::new(connections)) }
+    fn with(listener: TcpListener, connections: usize, patience: Duration) -> Self {
+        Incoming { listener, room: Arc::new(Semaphore::new(connections)), patience }
     }
 }
 
@@ -47,9 +59,12 @@ impl Stream for Incoming {
         {
             // Answers leave at once: held back to be sent together, as the system would, each waits
             // for the other side's delayed acknowledgement, which is 40 milliseconds.
-            return Poll::Ready(Some(
-                stream.set_nodelay(true).map(|()| Connection { stream, _room: room }),
-            ));
+            let connection = stream.set_nodelay(true).map(|()| Connection {
+                stream,
+                preface: Some((PREFACE_BYTES, Box::pin(sleep(self.patience)))),
+                _room: room,
+            });
+            return Poll::Ready(Some(connection));
         }
         // It came to nothing. After others have had their turn, the next one is looked at.
         context.waker().wake_by_ref();
@@ -60,6 +75,8 @@ impl Stream for Incoming {
 /// A connection, and its share of the room.
 pub struct Connection {
     stream: TcpStream,
+    /// What is missing of what every client says first, and for how long that may be.
+    preface: Option<(usize, Pin<Box<Sleep>>)>,
     _room: OwnedSemaphorePermit,
 }
 
@@ -77,7 +94,19 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        if let Some((_, patience)) = &mut self.preface
+            && patience.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        let before = buffer.filled().len();
+        let outcome = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let read = buffer.filled().len() - before;
+        self.preface.take_if(|(missing, _)| {
+            *missing = missing.saturating_sub(read);
+            *missing == 0
+        });
+        outcome
     }
 }
 
@@ -127,7 +156,7 @@ fn connections_max() -> usize {
 mod tests {
     use std::future::poll_fn;
 
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 
@@ -137,7 +166,7 @@ mod tests {
         runtime.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
-            let mut incoming = Incoming::with_room(listener, 1);
+            let mut incoming = Incoming::with(listener, 1, PREFACE_MAX);
             let mut next =
                 async || poll_fn(|context| Pin::new(&mut incoming).poll_next(context)).await;
             let _first = TcpStream::connect(address).await.unwrap();
@@ -153,5 +182,33 @@ mod tests {
             assert!(next().await.unwrap().is_ok());
         });
         assert!((1..=CONNECTIONS_MAX).contains(&connections_max()));
+    }
+
+    #[test]
+    fn a_connection_that_is_opened_and_left_ends_and_one_that_speaks_does_not() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let patience = Duration::from_millis(50);
+            let mut incoming = Incoming::with(listener, 2, patience);
+            let mut next =
+                async || poll_fn(|context| Pin::new(&mut incoming).poll_next(context)).await;
+            let _silent = TcpStream::connect(address).await.unwrap();
+            let mut left = next().await.unwrap().unwrap();
+            let error = left.read(&mut [0; 1]).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+
+            let mut speaker = TcpStream::connect(address).await.unwrap();
+            let mut held = next().await.unwrap().unwrap();
+            speaker.write_all(&[b'x'; PREFACE_BYTES]).await.unwrap();
+            held.read_exact(&mut [0; PREFACE_BYTES]).await.unwrap();
+            let later = async {
+                sleep(2 * patience).await;
+                speaker.write_all(b"y").await.unwrap();
+            };
+            let (byte, ()) = tokio::join!(held.read_u8(), later);
+            assert_eq!(byte.unwrap(), b'y');
+        });
     }
 }

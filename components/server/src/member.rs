@@ -7,13 +7,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{Engine, Engines, OpenMode};
+use engine::{Engine, Engines, Metered, OpenMode};
 use proto::RegionId;
 use proto::metapb::Peer;
 use raftstore::snapshot::{Limits, SnapManager};
 use raftstore::{Admin, Answer, Command, Header, Node, Router, SchedulerClient, Setup, View};
 use runtime::Rng;
 use runtime::clock::{Clock, SystemClock};
+use runtime::metrics::Metrics;
 use runtime::reply::Reply;
 use runtime::worker::Alarm;
 use slog::{Logger, info, warn};
@@ -22,10 +23,12 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::meters::StreamMeters;
 use crate::node::NodeError;
 use crate::scheduler_port::SchedulerPort;
 use crate::service::Peers;
-use crate::transport::{GrpcTransport, Resolver};
+use crate::status;
+use crate::transport::{self, GrpcTransport, Resolver};
 
 /// How long handing over all leaderships may take when the node stops.
 const HAND_OVER_MAX: Duration = Duration::from_secs(3);
@@ -46,12 +49,13 @@ pub(crate) struct Place<'a> {
 /// A store of a cluster, running.
 pub(crate) struct Member {
     node: Node,
+    engines: Engines,
     transport: Arc<GrpcTransport>,
     snapshots: Arc<SnapManager>,
-    kv: Arc<dyn Engine>,
     cluster: u64,
     closing: watch::Sender<bool>,
     scheduler: Arc<SchedulerPort>,
+    meters: StreamMeters,
     log: Logger,
 }
 
@@ -61,23 +65,31 @@ impl Member {
         config: &Config,
         alarm: &Alarm,
         place: Place<'_>,
+        metrics: &Metrics,
         log: &Logger,
     ) -> Result<(Member, Replicated), NodeError> {
         let Place { address, scheduler, runtime } = place;
         let engines = Engines::open(&config.path, &config.engine, OpenMode::CreateIfMissing)?;
+        let measured = |engine, name: &str| -> Arc<dyn Engine> {
+            Arc::new(Metered::new(engine, Arc::new(SystemClock), metrics, name))
+        };
+        let engines = Engines::new(measured(engines.kv, "kv"), measured(engines.raft, "raft"));
         let cluster = scheduler.cluster();
         let store = raftstore::bootstrap_store(&engines, &*scheduler, cluster, address)?;
         info!(log, "joined the cluster"; "cluster" => cluster, "store" => store.id);
 
         let snapshots = open_snapshots(config, log)?;
         let resolver = Arc::clone(&scheduler) as Arc<dyn Resolver>;
-        let transport = Arc::new(GrpcTransport::new(
+        let meters = StreamMeters::new(metrics);
+        let transport = Arc::new(GrpcTransport::new(transport::Setup {
             cluster,
             resolver,
-            Arc::clone(&snapshots),
-            runtime.clone(),
-            log.clone(),
-        ));
+            snapshots: Arc::clone(&snapshots),
+            snapshot_pace: config.limits.snapshot_bytes,
+            runtime: runtime.clone(),
+            meters: meters.clone(),
+            log: log.clone(),
+        }));
         let clock = SystemClock;
         let setup = Setup {
             config: config.raftstore.clone(),
@@ -91,15 +103,33 @@ impl Member {
             rng: Rng::new(seed(clock.wall(), store.id)),
             log: log.clone(),
         };
-        let node = Node::start(setup, alarm)?;
+        let node = Node::start(setup, alarm, metrics)?;
         transport.report_to(node.router().clone());
         scheduler.report_to(node.router().clone());
         let storage = Replicated::new(node.router().clone(), Arc::clone(&engines.kv))?;
         // After it is registered: whoever raises the safe point tells all stores that are.
         scheduler.raise_safe_point(&storage)?;
         let (closing, _) = watch::channel(false);
-        let (log, kv) = (log.clone(), engines.kv);
-        Ok((Member { node, transport, snapshots, kv, cluster, closing, scheduler, log }, storage))
+        let log = log.clone();
+        let member = Member {
+            node,
+            engines,
+            transport,
+            snapshots,
+            cluster,
+            closing,
+            scheduler,
+            meters,
+            log,
+        };
+        Ok((member, storage))
+    }
+
+    /// What there is to show of it.
+    pub(crate) fn shown(&self) -> status::Kept {
+        let Engines { kv, raft } = self.engines.clone();
+        let place = status::Place { cluster: self.cluster, router: self.node.router().clone() };
+        status::Kept { engines: vec![("kv", kv), ("raft", raft)], place: Some(place) }
     }
 
     /// What calls see of it.
@@ -108,9 +138,10 @@ impl Member {
             cluster: self.cluster,
             router: self.node.router().clone(),
             snapshots: Arc::clone(&self.snapshots),
-            kv: Arc::clone(&self.kv),
+            kv: Arc::clone(&self.engines.kv),
             scheduler: Arc::clone(&self.scheduler) as Arc<dyn SchedulerClient>,
             is_closing: self.closing.subscribe(),
+            meters: self.meters.clone(),
         }
     }
 

@@ -1,27 +1,34 @@
 //! The parts of a node, put together; how it starts, and how it stops.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use program::pages::{self, OpenError, Pages};
 use program::{
     About, Failure, ListenError, async_runtime, end_with_a_panic, listen, listen_to_signals,
 };
+use runtime::metrics::Metrics;
 use runtime::shutdown::{Stop, Stopping};
 use runtime::worker::{Alarm, Panicked, Worker};
 use slog::{Logger, info, warn};
-use storage::{Kv, Limits, Replicated, Standalone, Storage};
+use storage::{Kv, Replicated, Standalone, Storage};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 use tonic::transport::Server;
+use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 
 use crate::alone;
 use crate::config::Config;
 use crate::incoming::Incoming;
 use crate::member::{Member, Place};
 use crate::scheduler_port::SchedulerPort;
+use crate::service::room::Room;
 use crate::service::{Peers, Service};
+use crate::status::{self, Shown};
 
 /// The largest message that is read: the largest value with its key and its envelope, and what the Go
 /// original accepts.
@@ -80,7 +87,7 @@ pub enum NodeError {
 }
 
 /// Serves until the process is asked to stop.
-pub fn run(config: &Config, _about: &About, logger: &Logger) -> Result<(), NodeError> {
+pub fn run(config: &Config, about: &About, logger: &Logger) -> Result<(), NodeError> {
     let addr = config.addr.parse().expect("the settings were validated");
     let stop = Stop::new();
     listen_to_signals(stop.trigger(), logger.clone())?;
@@ -95,14 +102,28 @@ pub fn run(config: &Config, _about: &About, logger: &Logger) -> Result<(), NodeE
     } else {
         config.advertise_addr.clone()
     };
-    let outside = Outside { address, runtime: runtime.handle(), stopping: &stopping };
-    let Some(kept) = Kept::open(config, &failure, &outside, logger)? else { return Ok(()) };
-    let kv = Arc::new(Kv::new(kept.storage(), Limits::default()));
-    let service = Service::new(kv, Arc::clone(&failure), kept.peers(), logger.clone());
-    let served = runtime.block_on(serve(listener, service, &kept, &stopping, logger));
+    let metrics = Metrics::new("tinykv");
+    let room = Room::new(config.limits.calls as usize, config.limits.bytes.as_usize());
+    let shown = Shown::new(address.clone(), stopping.clone(), Arc::clone(&room), &metrics);
+    let shown = Arc::new(shown);
+    let pages = Pages::new(Arc::clone(&shown) as _, metrics.clone(), about.clone(), logger.clone());
+    let port = open_port(config, pages, logger)?;
+    let outside =
+        Outside { address, runtime: runtime.handle(), stopping: &stopping, metrics: &metrics };
+    let Some((kept, to_show)) = Kept::open(config, &failure, &outside, logger)? else {
+        return Ok(());
+    };
+    shown.keeps(to_show);
+    let kv = Arc::new(Kv::new(kept.storage(), storage::Limits::default()));
+    let service = Service::new(kv, Arc::clone(&failure), kept.peers(), &metrics, logger.clone());
+    let front = Front { listener, service, room, shown, reflection: config.reflection };
+    let served = runtime.block_on(serve(front, &kept, &stopping, logger));
     // From the outside in: once no task of the runtime is left, nobody uses the storage, and what is
     // behind it ends when it has written what was accepted.
     drop(runtime);
+    if let Some(port) = port {
+        port.close();
+    }
     let closed = kept.close();
     if let Some(reason) = failure.reason() {
         return Err(NodeError::Failed(reason.to_owned()));
@@ -113,6 +134,28 @@ pub fn run(config: &Config, _about: &About, logger: &Logger) -> Result<(), NodeE
     Ok(())
 }
 
+/// Opens the status port, if there shall be one. Where the address is nobody's wish but the default, and
+/// another store of this machine has it, this one does without.
+fn open_port(
+    config: &Config,
+    pages: Pages,
+    logger: &Logger,
+) -> Result<Option<pages::Port>, NodeError> {
+    let Ok(addr) = config.status_addr.parse::<SocketAddr>() else { return Ok(None) };
+    match pages.open(addr, "-status-addr") {
+        Ok(port) => {
+            info!(logger, "status port open"; "addr" => %port.addr);
+            Ok(Some(port))
+        }
+        Err(OpenError::Listen(error)) if config.status_addr == Config::default().status_addr => {
+            warn!(logger, "there is no status port"; "error" => %error);
+            Ok(None)
+        }
+        Err(OpenError::Listen(error)) => Err(error.into()),
+        Err(OpenError::System(error)) => Err(error.into()),
+    }
+}
+
 /// What a node needs to know of its surroundings when it opens what it keeps.
 struct Outside<'a> {
     /// Where others reach it.
@@ -121,6 +164,8 @@ struct Outside<'a> {
     runtime: &'a Handle,
     /// Whether it was asked to stop meanwhile.
     stopping: &'a Stopping,
+    /// Where it declares what it measures.
+    metrics: &'a Metrics,
 }
 
 /// What keeps the data of a node: one engine, or regions.
@@ -130,18 +175,18 @@ enum Kept {
 }
 
 impl Kept {
-    /// Opens what the settings ask for. `None` if the node was asked to stop before that was done.
+    /// Opens what the settings ask for, and answers also what there is to show of it. `None` if the node was asked to stop before that was done.
     fn open(
         config: &Config,
         failure: &Arc<Failure>,
         outside: &Outside<'_>,
         logger: &Logger,
-    ) -> Result<Option<Kept>, NodeError> {
+    ) -> Result<Option<(Kept, status::Kept)>, NodeError> {
         let alarmed = Arc::clone(failure);
         let alarm = Alarm::new(move |panicked| alarmed.report(&panicked.to_string()));
         if !config.raft {
-            let (storage, writer) = alone::open(config, &alarm)?;
-            return Ok(Some(Kept::Alone { storage: Arc::new(storage), writer }));
+            let (storage, writer, shown) = alone::open(config, &alarm, outside.metrics)?;
+            return Ok(Some((Kept::Alone { storage: Arc::new(storage), writer }, shown)));
         }
         let is_over = || outside.stopping.is_asked();
         let path = config.path.clone();
@@ -150,8 +195,10 @@ impl Kept {
             return Ok(None);
         };
         let place = Place { address: &outside.address, scheduler, runtime: outside.runtime };
-        let (member, storage) = Member::open(config, &alarm, place, logger)?;
-        Ok(Some(Kept::Member { storage: Arc::new(storage), member: Box::new(member) }))
+        let (member, storage) = Member::open(config, &alarm, place, outside.metrics, logger)?;
+        let shown = member.shown();
+        let kept = Kept::Member { storage: Arc::new(storage), member: Box::new(member) };
+        Ok(Some((kept, shown)))
     }
 
     fn storage(&self) -> Arc<dyn Storage> {
@@ -200,19 +247,36 @@ pub fn transport() -> Server {
         .http2_keepalive_timeout(Some(KEEPALIVE_PATIENCE))
 }
 
-async fn serve(
+/// What is seen of a node from outside.
+struct Front {
     listener: TcpListener,
     service: Service,
+    room: Arc<Room>,
+    shown: Arc<Shown>,
+    reflection: bool,
+}
+
+async fn serve(
+    front: Front,
     kept: &Kept,
     stopping: &Stopping,
     logger: &Logger,
 ) -> Result<(), NodeError> {
+    let Front { listener, service, room, shown, reflection } = front;
     let bound = listener.local_addr()?;
     if !bound.ip().is_loopback() {
         warn!(logger, "listening for other machines without encryption"; "addr" => %bound);
     }
-    let administration = service.clone().into_admin_server();
-    let server = transport().add_service(service.into_server()).add_service(administration);
+    let (reporter, health) = tonic_health::server::health_reporter();
+    // Ends with this one.
+    let mut background = JoinSet::new();
+    background.spawn(shown.report(reporter));
+    let described = if reflection { Some(describe()?) } else { None };
+    let server = transport()
+        .add_service(service.clone().into_server(room))
+        .add_service(service.into_admin_server())
+        .add_service(health)
+        .add_optional_service(described);
     info!(logger, "serving"; "addr" => %bound);
     let shutdown = async {
         stopping.asked().await;
@@ -231,4 +295,13 @@ async fn serve(
         }
     }
     Ok(())
+}
+
+/// Which calls there are, for tools that ask.
+fn describe() -> Result<ServerReflectionServer<impl ServerReflection>, NodeError> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .map_err(|error| NodeError::System(io::Error::other(error)))
 }

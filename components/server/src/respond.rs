@@ -182,6 +182,16 @@ pub fn unreadable(error: &raftstore::Error) -> Status {
     Status::data_loss(error.to_string())
 }
 
+/// There are too many calls already; nothing was done.
+pub fn busy(why: &'static str) -> Box<errorpb::Error> {
+    Box::new(region_error(&RegionError::Busy(why)))
+}
+
+/// The bytes of all calls together would be too many; nothing was done.
+pub fn too_much() -> Status {
+    Status::resource_exhausted("too many bytes of requests are under way; try again")
+}
+
 /// A stream between stores of different clusters, or one that does not say of which it is.
 pub fn foreign_cluster(own: u64) -> Status {
     Status::failed_precondition(format!("this store belongs to cluster {own}"))

@@ -19,12 +19,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rocksdb::checkpoint::Checkpoint;
-use rocksdb::{ColumnFamily, DB, FlushOptions, IngestExternalFileOptions, WriteOptions};
+use rocksdb::{
+    ColumnFamily, DB, FlushOptions, IngestExternalFileOptions, WriteOptions, properties,
+};
 
 use crate::batch::MAX_KEY_BYTES;
 use crate::poison::Poison;
 use crate::{
-    Cf, Durability, Engine, Error, KeyRange, Layout, Op, Result, Snapshot, SstWriter, WriteBatch,
+    Cf, Durability, Engine, Error, KeyRange, Layout, Op, Result, Snapshot, SstWriter, Statistics,
+    WriteBatch,
 };
 
 pub use open::{OpenMode, Recovery};
@@ -227,5 +230,27 @@ impl Engine for Rocks {
         }
         let bounds = rocksdb::Range::new(range.start, explicit_end(range));
         Ok(self.db().get_approximate_sizes_cf(self.opened.handle(cf), &[bounds]).iter().sum())
+    }
+
+    fn statistics(&self) -> Option<Statistics> {
+        let db = self.db();
+        // What cannot be read is not worth an error: a person looks at it.
+        let number = |name| db.property_int_value(name).ok().flatten().unwrap_or(0);
+        // Of each family, where the database has no sum of its own.
+        let sum = |name| {
+            let families = self.opened.layout.families().iter();
+            let values = families.map(|&cf| db.property_int_value_cf(self.opened.handle(cf), name));
+            values.map(|value| value.ok().flatten().unwrap_or(0)).sum()
+        };
+        Some(Statistics {
+            files_bytes: sum(properties::TOTAL_SST_FILES_SIZE),
+            buffers_bytes: sum(properties::CUR_SIZE_ALL_MEM_TABLES),
+            // One cache serves all families.
+            cache_bytes: number(properties::BLOCK_CACHE_USAGE),
+            pending_merge_bytes: sum(properties::ESTIMATE_PENDING_COMPACTION_BYTES),
+            merges: number(properties::NUM_RUNNING_COMPACTIONS),
+            snapshots: number(properties::NUM_SNAPSHOTS),
+            is_stalled: number(properties::IS_WRITE_STOPPED) != 0,
+        })
     }
 }

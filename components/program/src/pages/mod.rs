@@ -14,14 +14,18 @@
 
 mod http;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use runtime::log::Level;
 use runtime::metrics::{CONTENT_TYPE, Metrics};
+use runtime::shutdown::Stop;
+use runtime::worker::{Alarm, Thread};
 use slog::{Logger, info};
 use tokio::net::TcpListener;
 
-use crate::About;
+use crate::process::Process;
+use crate::{About, ListenError, listen};
 use http::{Request, Response};
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -41,27 +45,52 @@ pub trait Inside: Send + Sync + 'static {
 
 /// What pages are made from.
 pub struct Pages {
-    /// The program.
-    pub inside: Arc<dyn Inside>,
-    /// What it counts.
-    pub metrics: Metrics,
-    /// How it was started.
-    pub about: About,
+    inside: Arc<dyn Inside>,
+    metrics: Metrics,
+    process: Process,
+    about: About,
     /// Where it is told that somebody has changed what is logged.
-    pub logger: Logger,
+    logger: Logger,
 }
 
 impl Pages {
+    /// Of a program that says this of itself, counts this, and was started so.
+    pub fn new(inside: Arc<dyn Inside>, metrics: Metrics, about: About, logger: Logger) -> Self {
+        let process = Process::new(&metrics);
+        Pages { inside, metrics, process, about, logger }
+    }
+
     /// Serves until it is dropped.
     pub async fn serve(self, listener: TcpListener) {
         let pages = Arc::new(self);
         http::serve(listener, move |request| pages.answer(request)).await;
     }
 
+    /// Serves on a thread of its own, so that it answers also while the program starts, stops, or has more
+    /// calls than it can serve.
+    pub fn open(self, addr: SocketAddr, flag: &'static str) -> Result<Port, OpenError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (listener, addr) = runtime.block_on(listen(addr, flag))?;
+        let stop = Stop::new();
+        let stopping = stop.stopping();
+        let serve = move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = self.serve(listener) => {}
+                    () = stopping.asked() => {}
+                }
+            });
+        };
+        // A panic in it ends the process, as anywhere.
+        let thread = Thread::spawn("status", &Alarm::ignored(), serve)?;
+        Ok(Port { addr, stop, thread })
+    }
+
     fn answer(&self, request: &Request<'_>) -> Response {
         let response = match request.path {
             "/metrics" => {
                 self.inside.measure();
+                self.process.measure();
                 Response::new(200, CONTENT_TYPE, self.metrics.text())
             }
             "/status" => Response::new(200, JSON, self.inside.status() + "\n"),
@@ -88,7 +117,7 @@ impl Pages {
             "PUT" => match request.body.trim().parse::<Level>() {
                 Ok(level) => {
                     switch.set(level);
-                    info!(self.logger, "logging at another level"; "level" => level.as_str());
+                    info!(self.logger, "logging at another level"; "name" => level.as_str());
                 }
                 Err(error) => return Response::new(400, TEXT, format!("{error}\n")),
             },
@@ -96,6 +125,34 @@ impl Pages {
         }
         Response::new(200, TEXT, format!("{}\n", switch.get()))
     }
+}
+
+/// A status port that is open.
+pub struct Port {
+    /// Its address.
+    pub addr: SocketAddr,
+    stop: Stop,
+    thread: Thread,
+}
+
+impl Port {
+    /// Closes it, and waits until nobody looks at the program any more.
+    pub fn close(self) {
+        self.stop.ask();
+        // A panic in it has been reported already.
+        let _ = self.thread.join();
+    }
+}
+
+/// Why a status port cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The system refused a thread.
+    #[error(transparent)]
+    System(#[from] std::io::Error),
 }
 
 const LIST: &str =

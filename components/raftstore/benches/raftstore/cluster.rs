@@ -17,6 +17,7 @@ use raftstore::{
 };
 use runtime::Rng;
 use runtime::clock::SystemClock;
+use runtime::metrics::Metrics;
 use runtime::worker::Alarm;
 
 /// Who can be reached, and the snapshots of each.
@@ -133,7 +134,8 @@ impl Cluster {
                 rng: Rng::new(store.get()),
                 log: slog::Logger::root(slog::Discard, slog::o!()),
             };
-            let node = Node::start(setup, &Alarm::ignored()).expect("the store starts");
+            let node = Node::start(setup, &Alarm::ignored(), &Metrics::new("unread"))
+                .expect("the store starts");
             let reach = (node.router().clone(), snapshots);
             network.0.write().expect("nobody panicked").insert(store.get(), reach);
             Member { node, engines }

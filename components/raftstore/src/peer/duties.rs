@@ -208,7 +208,7 @@ impl Peer {
         let header = self.own_header();
         // Whether it comes about shows in what is applied.
         let reply = Reply::from_fn(|_answer: Answer| ());
-        self.begin(context, &header, Command::Admin(admin), reply);
+        self.begin(context, None, &header, Command::Admin(admin), reply);
     }
 
     fn own_header(&self) -> Header {

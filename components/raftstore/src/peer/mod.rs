@@ -49,6 +49,10 @@ use crate::router::View;
 use crate::storage::PeerStorage;
 use crate::worker::ApplyTask;
 
+/// Entries that a peer may still have to apply and count as one that has caught up: under load there is
+/// always one.
+const CAUGHT_UP_ENTRIES: u64 = 128;
+
 /// One replica of one region.
 pub(crate) struct Peer {
     own: PeerRecord,
@@ -142,6 +146,15 @@ impl Peer {
     /// Who leads, as far as this peer knows.
     pub(crate) fn leader(&self) -> Option<PeerRecord> {
         self.find(self.node.raft().leader()?)
+    }
+
+    /// Whether the peer has its data and its leader, and next to nothing left to apply.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        if !self.stage.is_active() || self.leader().is_none() {
+            return false;
+        }
+        let status = self.node.status();
+        status.committed.saturating_sub(status.applied) <= CAUGHT_UP_ENTRIES
     }
 
     /// Remembers who has spoken, so that an answer finds its way.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use runtime::clock::Instant;
 use runtime::mutant;
 use runtime::reply::Reply;
 
@@ -12,6 +13,7 @@ use crate::message::Answer;
 struct Proposal {
     index: u64,
     term: u64,
+    since: Option<Instant>,
     reply: Reply<Answer>,
 }
 
@@ -24,9 +26,20 @@ pub(crate) struct Proposals(VecDeque<Proposal>);
 
 impl Proposals {
     /// Remembers who waits for the entry at a place.
-    pub(crate) fn push(&mut self, index: u64, term: u64, reply: Reply<Answer>) {
+    pub(crate) fn push(
+        &mut self,
+        index: u64,
+        term: u64,
+        since: Option<Instant>,
+        reply: Reply<Answer>,
+    ) {
         self.forget_from(index);
-        self.0.push_back(Proposal { index, term, reply });
+        self.0.push_back(Proposal { index, term, since, reply });
+    }
+
+    /// When the oldest of them was proposed.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.0.front().and_then(|proposal| proposal.since)
     }
 
     /// The replies to entries up to a place, each with its index and term. Those whose entry was replaced
@@ -41,7 +54,7 @@ impl Proposals {
         };
         let mut entries = entries.iter().peekable();
         while let Some(proposal) = self.0.pop_front_if(|proposal| proposal.index <= last) {
-            let Proposal { index, term, reply } = proposal;
+            let Proposal { index, term, reply, .. } = proposal;
             while entries.next_if(|entry| entry.index < index).is_some() {}
             let is_there = |entry: &&proto::eraftpb::Entry| {
                 entry.index == index && (entry.term == term || mutant::on(17))

@@ -5,6 +5,7 @@ use proto::eraftpb::ConfChangeType;
 use proto::metapb::Peer as PeerRecord;
 use raft::Position;
 use raft::progress::ProgressState;
+use runtime::clock::Instant;
 use runtime::reply::Reply;
 use slog::info;
 
@@ -15,10 +16,12 @@ use crate::message::{Admin, AdminDone, Answer, Command, Done, Header, Request};
 use crate::{apply, state};
 
 impl Peer {
-    /// Does a command that was admitted: proposes it, or lets it wait for a proof of leadership.
+    /// Does a command that was admitted: proposes it, or lets it wait for a proof of leadership. How long
+    /// it takes is measured from `since`; nobody waits for the store's own.
     pub(crate) fn begin(
         &mut self,
         context: &Context,
+        since: Option<Instant>,
         header: &Header,
         command: Command,
         reply: Reply<Answer>,
@@ -27,7 +30,7 @@ impl Peer {
             Command::Read => self.read(context, reply),
             Command::Write(requests) => {
                 let proposed = self.propose_write(context, header, &requests);
-                self.wait_for(proposed, reply);
+                self.wait_for(proposed, since, reply);
             }
             Command::Admin(Admin::TransferLeader { to }) => {
                 let answer =
@@ -36,14 +39,19 @@ impl Peer {
             }
             Command::Admin(admin) => {
                 let proposed = self.propose_admin(context, header, &admin);
-                self.wait_for(proposed, reply);
+                self.wait_for(proposed, since, reply);
             }
         }
     }
 
-    fn wait_for(&mut self, proposed: Result<Position, RegionError>, reply: Reply<Answer>) {
+    fn wait_for(
+        &mut self,
+        proposed: Result<Position, RegionError>,
+        since: Option<Instant>,
+        reply: Reply<Answer>,
+    ) {
         match proposed {
-            Ok(Position { index, term }) => self.proposals.push(index, term, reply),
+            Ok(Position { index, term }) => self.proposals.push(index, term, since, reply),
             Err(error) => reply.answer(Answer(Err(error))),
         }
     }

@@ -77,7 +77,11 @@ impl Peer {
         let promises = std::mem::take(&mut ready.messages_after_persist);
         self.send_all(promises, &mut out.promises);
         if !ready.committed_entries.is_empty() {
+            let oldest = self.proposals.oldest();
             let waiting = self.proposals.take_through(&ready.committed_entries);
+            if !waiting.is_empty() {
+                out.oldest_committed = out.oldest_committed.into_iter().chain(oldest).min();
+            }
             let region = self.region_id();
             let entries = std::mem::take(&mut ready.committed_entries);
             let task = ApplyTask::Entries { region, entries, waiting };

@@ -10,6 +10,8 @@ use proto::eraftpb::{ConfChangeType, Entry, EntryType};
 use proto::metapb::{Peer, Region, RegionEpoch};
 use proto::raft_cmdpb::{CmdType, RaftCmdRequest, RaftRequestHeader};
 use proto::{PeerId, RegionId, StoreId};
+use runtime::clock::{Clock, ManualClock};
+use runtime::metrics::Metrics;
 use runtime::reply::Reply;
 use runtime::worker::{Inline, Queue, Tasks, queue};
 use runtime::{Rng, mark};
@@ -19,11 +21,18 @@ use super::cluster::{Waiter, found, peer, put};
 use crate::apply::{encode_admin, encode_change_peer, encode_write};
 use crate::error::RegionError;
 use crate::message::{Admin, AdminDone, Applied, Completion, Done, Effect, Header, Request};
+use crate::meters::{self, ApplyMeters};
 use crate::state;
 use crate::worker::ApplyTask;
 use crate::worker::apply::ApplyWorker;
 
 const REGION: RegionId = RegionId::new(1);
+
+/// Meters that nobody reads.
+fn unread() -> ApplyMeters {
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
+    meters::declare(&Metrics::new("unread"), &clock).1
+}
 
 /// An apply worker with one region, whose peer is on store 1.
 pub(crate) struct Bench {
@@ -41,7 +50,7 @@ impl Bench {
         let kv = Arc::new(Faulty::new(Layout::Kv, Faults::none()));
         let (reports, completions) = queue(1000, true);
         let log = Logger::root(Discard, o!());
-        let worker = ApplyWorker::new(Arc::clone(&kv) as Arc<dyn Engine>, reports, log);
+        let worker = ApplyWorker::new(Arc::clone(&kv) as Arc<dyn Engine>, reports, unread(), log);
         let (tasks, worker) = Inline::new(100, worker);
         let region = Region::new(REGION, "", "").with_peers([peer(1), peer(2)]);
         let bench = Bench { kv, tasks, worker, completions, region, next: 6, term: 6 };
@@ -445,7 +454,7 @@ fn a_disk_that_fails_stops_applying_and_nobody_is_told_that_it_is_done() {
     let kv = Arc::new(Faulty::new(Layout::Kv, Arc::clone(&faults)));
     let (reports, completions) = queue(1000, true);
     let log = Logger::root(Discard, o!());
-    let worker = ApplyWorker::new(Arc::clone(&kv) as Arc<dyn Engine>, reports, log);
+    let worker = ApplyWorker::new(Arc::clone(&kv) as Arc<dyn Engine>, reports, unread(), log);
     (bench.tasks, bench.worker) = Inline::new(100, worker);
     (bench.kv, bench.completions) = (kv, completions);
     bench.register();

@@ -20,6 +20,7 @@ use super::ApplyTask;
 use crate::apply::{Applier, Executed, Turn, changes_region};
 use crate::error::Result;
 use crate::message::{Answer, Applied, Completion, Done, RegionSnapshot, Request, Response};
+use crate::meters::ApplyMeters;
 use crate::{keys, state};
 
 /// How large a batch grows before it is written, in bytes. One entry may make it larger.
@@ -29,6 +30,7 @@ const BATCH_BYTES_MAX: usize = 4 << 20;
 pub struct ApplyWorker {
     kv: Arc<dyn Engine>,
     completions: Tasks<Completion>,
+    meters: ApplyMeters,
     log: Logger,
     appliers: BTreeMap<RegionId, Applier>,
     turn: Turn,
@@ -53,10 +55,16 @@ enum Answered {
 
 impl ApplyWorker {
     /// A worker without regions.
-    pub fn new(kv: Arc<dyn Engine>, completions: Tasks<Completion>, log: Logger) -> Self {
+    pub(crate) fn new(
+        kv: Arc<dyn Engine>,
+        completions: Tasks<Completion>,
+        meters: ApplyMeters,
+        log: Logger,
+    ) -> Self {
         ApplyWorker {
             kv,
             completions,
+            meters,
             log,
             appliers: BTreeMap::new(),
             turn: Turn::default(),
@@ -176,9 +184,12 @@ impl ApplyWorker {
         if !applied_indexes.is_empty() {
             self.kv.write(&applied_indexes, Durability::Unsynced)?;
         }
+        let written = self.meters.written();
         // Before the answers: whoever has one must find a peer that knows what it says.
         self.report(Completion::Applied(reports));
-        self.answer_all()
+        self.answer_all()?;
+        self.meters.answered(written);
+        Ok(())
     }
 
     fn answer_all(&mut self) -> Result<()> {
@@ -217,6 +228,7 @@ impl Runner for ApplyWorker {
     type Task = Vec<ApplyTask>;
 
     fn run(&mut self, tasks: Vec<ApplyTask>) {
+        self.meters.begin();
         for task in tasks {
             if self.has_failed {
                 return;

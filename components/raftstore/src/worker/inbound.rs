@@ -55,7 +55,7 @@ impl RaftWorker {
             return reply.answer(Answer(Err(RegionError::NotFound { region: id.get() })));
         };
         match peer.admit(header, &command) {
-            Ok(()) => peer.begin(&self.context, header, command, reply),
+            Ok(()) => peer.begin(&self.context, Some(self.out.now), header, command, reply),
             Err(error) => reply.answer(Answer(Err(self.with_neighbours(error)))),
         }
     }

@@ -13,6 +13,7 @@ use engine::{Durability, WriteBatch};
 use proto::RegionId;
 use proto::raft_serverpb::RaftMessage;
 use proto::schedulerpb::StoreStats;
+use runtime::busy::Activity;
 use runtime::clock::Instant;
 use runtime::ticker::Duties;
 use runtime::worker::{Queue, Tasks};
@@ -22,6 +23,7 @@ use super::{ApplyTask, RegionTask, SchedulerTask};
 use crate::context::{Context, Outgoing};
 use crate::error::Result;
 use crate::message::{Completion, StoreMsg};
+use crate::meters::{RaftMeters, number};
 use crate::peer::Peer;
 use crate::peer::stage::Stage;
 use crate::region_index::{RegionIndex, Reservation};
@@ -66,6 +68,9 @@ pub struct RaftWorker {
     pub(super) shown: Vec<RegionId>,
     pub(super) out: Outgoing,
     duties: Duties<StoreDuty>,
+    pub(crate) meters: RaftMeters,
+    /// When the commands of this turn were admitted, until they are handed to the disk.
+    admitted: Option<Instant>,
     pub(super) is_stopping: bool,
 }
 
@@ -76,6 +81,7 @@ impl RaftWorker {
         inbox: Queue<Inbound>,
         completions: Queue<Completion>,
         workers: Workers,
+        meters: RaftMeters,
     ) -> Result<Self> {
         let duties = Duties::new()
             .every(context.ticks.store_heartbeat, StoreDuty::Report)
@@ -93,6 +99,8 @@ impl RaftWorker {
             shown: Vec::new(),
             out: Outgoing::default(),
             duties,
+            meters,
+            admitted: None,
             is_stopping: false,
         };
         worker.load()?;
@@ -144,13 +152,19 @@ impl RaftWorker {
         while let Some(completion) = self.completions.try_take() {
             self.on_completion(completion)?;
         }
-        for _ in 0..TURN_MAX {
+        let mut arrived = 0;
+        while arrived < TURN_MAX {
             let Some(inbound) = self.inbox.try_take() else { break };
+            arrived += 1;
             match inbound {
                 Inbound::Peer(region, message) => self.on_peer_message(region, message)?,
                 Inbound::Store(StoreMsg::Raft(message)) => self.on_unknown(*message)?,
                 Inbound::Store(StoreMsg::Stop) => self.is_stopping = true,
             }
+        }
+        if arrived > 0 {
+            self.meters.arrived.observe(arrived as u64);
+            self.admitted = Some(self.meters.ended(&self.meters.admit, now));
         }
         self.settle()
     }
@@ -168,7 +182,30 @@ impl RaftWorker {
                 StoreDuty::CollectSnapshots => self.out.region.push(RegionTask::CollectSnapshots),
             }
         }
+        self.measure();
         self.settle()
+    }
+
+    /// Brings up to date what is looked at once a tick.
+    fn measure(&mut self) {
+        let router = &self.context.router;
+        let is_caught_up = router.is_caught_up() || self.peers.values().all(Peer::is_caught_up);
+        if is_caught_up {
+            router.note_caught_up();
+        }
+        let gauges = &self.meters.gauges;
+        gauges.regions.set(number(self.peers.len()));
+        gauges.leaders.set(number(self.peers.values().filter(|peer| peer.is_leader()).count()));
+        gauges.installing.set(number(self.installing()));
+        gauges.snapshots.set(number(self.context.snapshots.list().len()));
+        gauges.inbox.set(number(self.inbox.len()));
+        gauges.apply.set(number(self.workers.apply.len()));
+        gauges.region.set(number(self.workers.region.len()));
+        gauges.scheduler.set(number(self.workers.scheduler.len()));
+    }
+
+    fn installing(&self) -> usize {
+        self.peers.values().filter(|peer| matches!(peer.stage, Stage::Installing)).count()
     }
 
     /// Nothing becomes of a snapshot. What was set aside is free again, unless it is another one's by now.
@@ -250,6 +287,9 @@ impl RaftWorker {
                 self.dirty.insert(id);
             }
         }
+        if let Some(oldest) = self.out.oldest_committed.take() {
+            self.meters.ended(&self.meters.commit, oldest);
+        }
         let promises = std::mem::take(&mut self.out.promises);
         if !promises.is_empty() {
             self.send(promises);
@@ -261,10 +301,18 @@ impl RaftWorker {
 
     fn write(&mut self) -> Result<()> {
         if self.out.batch.is_empty() {
+            self.admitted = None;
             return Ok(());
         }
+        let before = self.meters.now();
+        if let Some(admitted) = self.admitted.take() {
+            self.meters.propose.observe(before.since(admitted));
+        }
+        self.meters.begin(Activity::Syncing, before);
         let durability = if self.out.must_sync { Durability::Synced } else { Durability::Unsynced };
         self.context.engines.raft.write(&self.out.batch, durability)?;
+        let after = self.meters.ended(&self.meters.sync, before);
+        self.meters.begin(Activity::Working, after);
         self.out.batch.clear();
         self.out.must_sync = false;
         Ok(())
@@ -346,12 +394,10 @@ impl RaftWorker {
 
     fn report(&mut self) {
         let count = u32::try_from(self.peers.len()).unwrap_or(u32::MAX);
-        let installing =
-            self.peers.values().filter(|peer| matches!(peer.stage, Stage::Installing)).count();
         let stats = StoreStats {
             store_id: self.context.store.get(),
             region_count: count,
-            applying_snap_count: u32::try_from(installing).unwrap_or(u32::MAX),
+            applying_snap_count: u32::try_from(self.installing()).unwrap_or(u32::MAX),
             ..StoreStats::default()
         };
         self.out.scheduler.push(SchedulerTask::StoreHeartbeat(Box::new(stats)));

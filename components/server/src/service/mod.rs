@@ -8,22 +8,27 @@ mod admin;
 mod coprocessor;
 mod peers;
 mod raw;
+pub mod room;
 mod txn;
 
 use std::sync::Arc;
 
 use program::Failure;
+use prost::Message as _;
 use proto::kvrpcpb::Context;
 use proto::tinykvpb::tiny_kv_server::{TinyKv, TinyKvServer};
-use proto::{coprocessor as wire, kvrpcpb, raft_serverpb};
+use proto::{coprocessor as wire, errorpb, kvrpcpb, raft_serverpb};
+use runtime::clock::{Clock, SystemClock};
+use runtime::metrics::{By, Latency, Metrics};
 use slog::{Logger, error};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::node::MESSAGE_BYTES_MAX;
-use crate::respond::alone;
+use crate::respond::{alone, busy};
 
 use self::coprocessor::Computing;
 pub use self::peers::Peers;
+use self::room::{Bounded, Room, Share};
 
 /// What every arm needs.
 #[derive(Clone)]
@@ -33,6 +38,7 @@ pub struct Service {
     computing: Computing,
     /// The store behind it; a node that serves alone has none.
     peers: Option<Peers>,
+    meters: CallMeters,
     log: Logger,
 }
 
@@ -44,14 +50,18 @@ impl Service {
         kv: Arc<storage::Kv>,
         failure: Arc<Failure>,
         peers: Option<Peers>,
+        metrics: &Metrics,
         log: Logger,
     ) -> Self {
-        Service { kv, failure, computing: Computing::new(), peers, log }
+        let help = "How long calls take that were let in";
+        let meters = CallMeters::new(&metrics.latency_by("call", help, "call"));
+        Service { kv, failure, computing: Computing::new(), peers, meters, log }
     }
 
-    /// As the transport wants it.
-    pub fn into_server(self) -> TinyKvServer<Self> {
-        TinyKvServer::new(self).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    /// As the transport wants it. All calls together take no more than the room.
+    pub fn into_server(self, room: Arc<Room>) -> Bounded<TinyKvServer<Self>> {
+        let server = TinyKvServer::new(self).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        Bounded::new(server, room)
     }
 
     /// Looks at an error on its way out. Damage and a failing disk are told to whoever looks after this
@@ -83,17 +93,78 @@ fn context(context: Option<Context>) -> Context {
     context.unwrap_or_default()
 }
 
-/// One arm: the call's name, its request and its response.
+/// Does a call that has a share of the room, and measures it.
+macro_rules! bounded {
+    ($self:ident, $call:ident, $kind:ident, $request:ident, $response:ty) => {{
+        let Some(share) = $request.extensions_mut().remove::<Arc<Share>>() else {
+            let region_error = Some(busy("too many calls are under way"));
+            return Ok(Response::new(<$response>::from_refusal(region_error)));
+        };
+        let since = SystemClock.now();
+        let answer = Service::$call($self, $request.into_inner()).await?;
+        $self.meters.$call.observe(SystemClock.now().since(since));
+        let is_held = Kind::$kind == Kind::Write || share.take(answer.encoded_len());
+        Ok(Response::new(if is_held {
+            answer
+        } else {
+            <$response>::from_refusal(Some(busy("too many bytes of answers wait for clients")))
+        }))
+    }};
+}
+
+/// Whether an answer may still be refused when it is made.
+#[derive(PartialEq)]
+enum Kind {
+    Read,
+    Write,
+}
+
+/// A response that says only why there is none.
+trait FromRefusal {
+    fn from_refusal(region_error: Option<Box<errorpb::Error>>) -> Self;
+}
+
+/// One arm: the call's name, its request and its response, and what it does.
 macro_rules! arms {
-    ($($name:ident($request:ident) -> $response:ident;)+) => {
+    ($($name:ident($request:ident) -> $response:ident, $kind:ident;)+) => {
+        /// How long each call takes.
+        #[derive(Clone)]
+        struct CallMeters {
+            $($name: Latency,)+
+            coprocessor: Latency,
+        }
+
+        impl CallMeters {
+            fn new(latencies: &By<Latency>) -> Self {
+                CallMeters {
+                    $($name: latencies.of(stringify!($name)),)+
+                    coprocessor: latencies.of("coprocessor"),
+                }
+            }
+        }
+
+        $(
+            impl FromRefusal for kvrpcpb::$response {
+                fn from_refusal(region_error: Option<Box<errorpb::Error>>) -> Self {
+                    kvrpcpb::$response { region_error, ..Self::default() }
+                }
+            }
+        )+
+
+        impl FromRefusal for wire::Response {
+            fn from_refusal(region_error: Option<Box<errorpb::Error>>) -> Self {
+                wire::Response { region_error, ..Self::default() }
+            }
+        }
+
         #[tonic::async_trait]
         impl TinyKv for Service {
             $(
                 async fn $name(
                     &self,
-                    request: Request<kvrpcpb::$request>,
+                    mut request: Request<kvrpcpb::$request>,
                 ) -> Answer<kvrpcpb::$response> {
-                    Service::$name(self, request.into_inner()).await.map(Response::new)
+                    bounded!(self, $name, $kind, request, kvrpcpb::$response)
                 }
             )+
 
@@ -115,24 +186,24 @@ macro_rules! arms {
 
             async fn coprocessor(
                 &self,
-                request: Request<wire::Request>,
+                mut request: Request<wire::Request>,
             ) -> Answer<wire::Response> {
-                Service::coprocessor(self, request.into_inner()).await.map(Response::new)
+                bounded!(self, coprocessor, Read, request, wire::Response)
             }
         }
     };
 }
 
 arms! {
-    kv_get(GetRequest) -> GetResponse;
-    kv_scan(ScanRequest) -> ScanResponse;
-    kv_prewrite(PrewriteRequest) -> PrewriteResponse;
-    kv_commit(CommitRequest) -> CommitResponse;
-    kv_check_txn_status(CheckTxnStatusRequest) -> CheckTxnStatusResponse;
-    kv_batch_rollback(BatchRollbackRequest) -> BatchRollbackResponse;
-    kv_resolve_lock(ResolveLockRequest) -> ResolveLockResponse;
-    raw_get(RawGetRequest) -> RawGetResponse;
-    raw_put(RawPutRequest) -> RawPutResponse;
-    raw_delete(RawDeleteRequest) -> RawDeleteResponse;
-    raw_scan(RawScanRequest) -> RawScanResponse;
+    kv_get(GetRequest) -> GetResponse, Read;
+    kv_scan(ScanRequest) -> ScanResponse, Read;
+    kv_prewrite(PrewriteRequest) -> PrewriteResponse, Write;
+    kv_commit(CommitRequest) -> CommitResponse, Write;
+    kv_check_txn_status(CheckTxnStatusRequest) -> CheckTxnStatusResponse, Write;
+    kv_batch_rollback(BatchRollbackRequest) -> BatchRollbackResponse, Write;
+    kv_resolve_lock(ResolveLockRequest) -> ResolveLockResponse, Write;
+    raw_get(RawGetRequest) -> RawGetResponse, Read;
+    raw_put(RawPutRequest) -> RawPutResponse, Write;
+    raw_delete(RawDeleteRequest) -> RawDeleteResponse, Write;
+    raw_scan(RawScanRequest) -> RawScanResponse, Read;
 }

@@ -17,6 +17,7 @@ use tokio::sync::mpsc::{Receiver, channel};
 use tokio::sync::watch;
 use tonic::{Request, Status, Streaming};
 
+use crate::meters::StreamMeters;
 use crate::respond::{foreign_cluster, snapshot_refused, snapshot_silent};
 use crate::transport::CLUSTER_KEY;
 
@@ -41,6 +42,8 @@ pub struct Peers {
     pub scheduler: Arc<dyn SchedulerClient>,
     /// Turns true when the store stops, and with it all streams.
     pub is_closing: watch::Receiver<bool>,
+    /// What is counted of all that.
+    pub meters: StreamMeters,
 }
 
 impl Peers {
@@ -48,7 +51,11 @@ impl Peers {
     fn check<T>(&self, request: &Request<T>) -> Result<(), Status> {
         let named = request.metadata().get(CLUSTER_KEY);
         let cluster = named.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-        if cluster == Some(self.cluster) { Ok(()) } else { Err(foreign_cluster(self.cluster)) }
+        if cluster == Some(self.cluster) {
+            return Ok(());
+        }
+        self.meters.foreign.inc();
+        Err(foreign_cluster(self.cluster))
     }
 
     /// Takes in messages for as long as they come.
@@ -66,6 +73,7 @@ impl Peers {
                 _ = is_closing.wait_for(|closing| *closing) => return Ok(Done {}),
             };
             let Some(message) = message else { return Ok(Done {}) };
+            self.meters.messages_received.inc();
             self.router.raft_message(Box::new(message));
         }
     }
@@ -76,7 +84,14 @@ impl Peers {
         request: Request<Streaming<SnapshotChunk>>,
     ) -> Result<Done, Status> {
         self.check(&request)?;
-        let mut chunks = request.into_inner();
+        let received = self.receive(request.into_inner()).await;
+        let meters = &self.meters;
+        if received.is_ok() { &meters.snapshots_received } else { &meters.snapshots_not_received }
+            .inc();
+        received
+    }
+
+    async fn receive(&self, mut chunks: Streaming<SnapshotChunk>) -> Result<Done, Status> {
         let first = next(&mut chunks).await?.and_then(|chunk| chunk.message);
         let message = first.ok_or_else(|| snapshot_refused("it begins without its message"))?;
         let carried = message.message.as_ref().and_then(|inner| inner.snapshot.as_ref());

@@ -8,7 +8,8 @@ use prost::Message as _;
 use proto::raft_serverpb::RaftMessage;
 use proto::tinykvpb::tiny_kv_client::TinyKvClient;
 use proto::{RegionId, StoreId};
-use raftstore::{Router, Unsent};
+use raftstore::Unsent;
+use runtime::mutant;
 use slog::{debug, info};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -45,16 +46,11 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn start(
-        runtime: &Handle,
-        shared: Arc<Shared>,
-        router: Router,
-        store: StoreId,
-    ) -> Self {
-        let (queue, arrived) = channel(QUEUE_MESSAGES);
+    pub(super) fn start(runtime: &Handle, shared: Arc<Shared>, store: StoreId) -> Self {
+        let (queue, arrived) =
+            channel(if mutant::on(26) { 100 * QUEUE_MESSAGES } else { QUEUE_MESSAGES });
         let waiting_bytes = Arc::default();
-        let keeper =
-            Keeper { shared, router, store, arrived, waiting_bytes: Arc::clone(&waiting_bytes) };
+        let keeper = Keeper { shared, store, arrived, waiting_bytes: Arc::clone(&waiting_bytes) };
         let task = runtime.spawn(keeper.run()).abort_handle();
         Connection { queue, waiting_bytes, task }
     }
@@ -62,7 +58,7 @@ impl Connection {
     pub(super) fn send(&self, message: RaftMessage) -> Result<(), Unsent> {
         let bytes = message.encoded_len();
         let before = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let sent = if before + bytes > QUEUE_BYTES {
+        let sent = if before + bytes > QUEUE_BYTES && !mutant::on(26) {
             Err(Unsent { why: "too many bytes wait for the store" })
         } else {
             let refused = |_| Unsent { why: "too many messages wait for the store" };
@@ -84,7 +80,6 @@ impl Drop for Connection {
 /// Keeps a store connected.
 struct Keeper {
     shared: Arc<Shared>,
-    router: Router,
     store: StoreId,
     arrived: Receiver<RaftMessage>,
     waiting_bytes: Arc<AtomicUsize>,
@@ -148,8 +143,11 @@ impl Keeper {
     fn drop_waiting(&mut self) {
         while let Ok(message) = self.arrived.try_recv() {
             self.waiting_bytes.fetch_sub(message.encoded_len(), Ordering::Relaxed);
+            self.shared.meters.messages_dropped.inc();
             let region = RegionId::new(message.region_id);
-            self.router.unreachable(region, message.to_peer.unwrap_or_default().id);
+            if let Some(router) = self.shared.router() {
+                router.unreachable(region, message.to_peer.unwrap_or_default().id);
+            }
         }
     }
 }
@@ -188,4 +186,68 @@ pub(super) fn of_cluster<T>(body: T, cluster: u64) -> Request<T> {
     let mut request = Request::new(body);
     request.metadata_mut().insert(CLUSTER_KEY, MetadataValue::from(cluster));
     request
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use bytes::Bytes;
+    use proto::eraftpb;
+    use raftstore::snapshot::{Limits, SnapManager};
+    use runtime::metrics::Metrics;
+    use runtime::units;
+    use slog::{Discard, Logger, o};
+
+    use super::*;
+    use crate::meters::StreamMeters;
+    use crate::transport::pace::Pace;
+    use crate::transport::{Address, Resolver};
+
+    struct Nowhere;
+
+    impl Resolver for Nowhere {
+        fn address(&self, _store: StoreId) -> Address<'_> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    fn message(bytes: usize) -> RaftMessage {
+        let context = Bytes::from(vec![0; bytes]);
+        let inner = eraftpb::Message { context, ..eraftpb::Message::default() };
+        RaftMessage { region_id: 1, message: Some(inner), ..RaftMessage::default() }
+    }
+
+    /// How many messages of a size are taken before the first is refused.
+    fn taken(connection: &Connection, bytes: usize) -> usize {
+        (0..4 * QUEUE_MESSAGES).take_while(|_| connection.send(message(bytes)).is_ok()).count()
+    }
+
+    #[test]
+    fn a_store_that_is_not_there_costs_a_bounded_number_of_messages_and_of_bytes() {
+        let home = tempfile::tempdir().unwrap();
+        let log = Logger::root(Discard, o!());
+        let (builds, sends, receives) = (1, 1, 1);
+        let age = Duration::from_mins(1);
+        let limits = Limits { space_bytes: 1, builds, sends, receives, age };
+        let snapshots = SnapManager::open(home.path().join("snap"), limits, log.clone()).unwrap();
+        let shared = Arc::new(Shared {
+            cluster: 1,
+            resolver: Arc::new(Nowhere),
+            snapshots: Arc::new(snapshots),
+            pace: Pace::new(units::Bytes::mib(1)),
+            meters: StreamMeters::new(&Metrics::new("tinykv")),
+            log,
+            router: Mutex::default(),
+        });
+        // Nobody drives it, so nothing is taken out.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let start = |id| Connection::start(runtime.handle(), Arc::clone(&shared), StoreId::new(id));
+        assert_eq!(taken(&start(2), 0), QUEUE_MESSAGES);
+        let large = start(3);
+        let count = taken(&large, 1 << 20);
+        assert_eq!(count, QUEUE_BYTES / message(1 << 20).encoded_len());
+        assert_eq!(taken(&large, 1 << 20), 0, "what was refused takes no room");
+        assert!(large.waiting_bytes.load(Ordering::Relaxed) <= QUEUE_BYTES);
+    }
 }

@@ -40,6 +40,8 @@ pub(super) async fn send(
         Ok(sent) => sent,
         Err(_) => Err(format!("it took longer than {TRANSFER_MAX:?}")),
     };
+    let meters = &shared.meters;
+    if sent.is_ok() { &meters.snapshots_sent } else { &meters.snapshots_not_sent }.inc();
     match &sent {
         Ok(()) => info!(shared.log, "snapshot sent";
             "region" => region.get(), "to" => store.get(), "index" => key.index),
@@ -58,12 +60,25 @@ async fn transfer(
 ) -> Result<(), String> {
     let address = shared.resolver.address(store).await?;
     let mut client = TinyKvClient::new(connect(&address).await?);
-    let (chunks, body) = channel(CHUNKS_AHEAD);
+    let (chunks, mut in_order) = channel::<SnapshotChunk>(CHUNKS_AHEAD);
+    let (to_wire, body) = channel(1);
     let snapshots = Arc::clone(&shared.snapshots);
     let reading =
         tokio::task::spawn_blocking(move || read(&snapshots, key, &data, message, &chunks));
     let request = of_cluster(Stream(body), shared.cluster);
-    let answered = client.snapshot(request).await;
+    let paced = async {
+        while let Some(chunk) = in_order.recv().await {
+            let bytes = chunk.data.len();
+            shared.pace.wait(bytes).await;
+            shared.meters.snapshot_bytes.inc_by(bytes as u64);
+            if to_wire.send(chunk).await.is_err() {
+                break;
+            }
+        }
+        // Nobody reads ahead for a wire that is closed.
+        drop((in_order, to_wire));
+    };
+    let (answered, ()) = tokio::join!(client.snapshot(request), paced);
     let read = reading.await.map_err(|error| error.to_string())?;
     // Why nothing more came says more than that the other side missed it.
     read?;
