@@ -8,4 +8,5 @@ mod etcd;
 mod etcdctl;
 mod failover;
 mod fixture;
+mod fuzz;
 mod service;

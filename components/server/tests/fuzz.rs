@@ -1,0 +1,177 @@
+//! Any bytes for any call: they are answered, somehow.
+//!
+//! The whole way of a request is in it: the frame of gRPC, the message, the arm, the storage. The seeds
+//! are requests that make sense, of every call; what is sent is a seed with a few bytes changed, under
+//! the name of any call. `FUZZ_CASES` in the environment says how many are tried.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use engine::{Engine, Layout, Memory};
+use http_body::{Body as _, Frame};
+use program::Failure;
+use prost::Message;
+use proto::kvrpcpb::{
+    self, BatchRollbackRequest, CheckTxnStatusRequest, CommitRequest, GetRequest, Mutation,
+    PrewriteRequest, RawDeleteRequest, RawGetRequest, RawPutRequest, RawScanRequest,
+    ResolveLockRequest, ScanRequest,
+};
+use proto::{coprocessor, raft_serverpb};
+use runtime::Rng;
+use runtime::metrics::Metrics;
+use runtime::shutdown::Stop;
+use server::service::Service as Calls;
+use server::service::room::Room;
+use slog::{Discard, Logger, o};
+use storage::{Kv, Limits, Standalone, Storage};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::{Service, http};
+
+/// How many requests are tried, if nobody says otherwise.
+const CASES: u64 = 20_000;
+
+fn cases() -> u64 {
+    std::env::var("FUZZ_CASES").map_or(CASES, |cases| cases.parse().expect("a number"))
+}
+
+/// A request with one message.
+struct One(Option<Bytes>);
+
+impl http_body::Body for One {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
+    }
+}
+
+/// A message as gRPC frames it.
+fn framed(message: &[u8]) -> Vec<u8> {
+    let mut frame = BytesMut::new();
+    frame.put_u8(0);
+    frame.put_u32(u32::try_from(message.len()).expect("it is short"));
+    frame.put_slice(message);
+    frame.to_vec()
+}
+
+/// Changes some bytes.
+fn damage(bytes: &mut Vec<u8>, rng: &mut Rng) {
+    for _ in 0..rng.below(4) {
+        let place = usize::try_from(rng.below(bytes.len() as u64 + 1)).expect("it is short");
+        let byte = rng.next_u64().to_le_bytes()[0];
+        match rng.below(4) {
+            0 => bytes.insert(place, byte),
+            1 => bytes.truncate(place.max(1)),
+            _ if place < bytes.len() => bytes[place] = byte,
+            _ => bytes.push(byte),
+        }
+    }
+}
+
+/// Every call, with a request that makes sense.
+fn seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let key = Bytes::from_static(b"key");
+    let value = Bytes::from_static(b"value");
+    let context = Some(kvrpcpb::Context { region_id: 1, ..kvrpcpb::Context::default() });
+    let put = Mutation { op: 0, key: key.clone(), value: value.clone() };
+    let prewrite = PrewriteRequest {
+        context,
+        mutations: vec![put.clone(), Mutation { key: Bytes::from_static(b"k2"), ..put }],
+        primary_lock: key.clone(),
+        start_version: 10,
+        lock_ttl: 3000,
+    };
+    let scan = ScanRequest { context, start_key: key.clone(), limit: 10, version: 30 };
+    let keys = vec![key.clone()];
+    let commit =
+        CommitRequest { start_version: 10, keys: keys.clone(), commit_version: 20, context };
+    let get = GetRequest { context, key: key.clone(), version: 30 };
+    let status = CheckTxnStatusRequest {
+        primary_key: key.clone(),
+        lock_ts: 10,
+        current_ts: 1 << 40,
+        ..CheckTxnStatusRequest::default()
+    };
+    let rollback =
+        BatchRollbackRequest { start_version: 10, keys, ..BatchRollbackRequest::default() };
+    let resolve = ResolveLockRequest { start_version: 10, ..ResolveLockRequest::default() };
+    let cf = || "default".to_owned();
+    let raw = RawPutRequest { context, key: key.clone(), value, cf: cf() };
+    let raw_get = RawGetRequest { context, key: key.clone(), cf: cf() };
+    let raw_delete = RawDeleteRequest { key: key.clone(), ..RawDeleteRequest::default() };
+    let raw_scan = RawScanRequest { start_key: key, limit: 3, ..RawScanRequest::default() };
+    let plan = coprocessor::Request { tp: 103, start_ts: 9, ..coprocessor::Request::default() };
+    vec![
+        ("KvGet", get.encode_to_vec()),
+        ("KvScan", scan.encode_to_vec()),
+        ("KvPrewrite", prewrite.encode_to_vec()),
+        ("KvCommit", commit.encode_to_vec()),
+        ("KvCheckTxnStatus", status.encode_to_vec()),
+        ("KvBatchRollback", rollback.encode_to_vec()),
+        ("KvResolveLock", resolve.encode_to_vec()),
+        ("RawGet", raw_get.encode_to_vec()),
+        ("RawPut", raw.encode_to_vec()),
+        ("RawDelete", raw_delete.encode_to_vec()),
+        ("RawScan", raw_scan.encode_to_vec()),
+        ("Coprocessor", plan.encode_to_vec()),
+        ("Raft", raft_serverpb::RaftMessage::default().encode_to_vec()),
+        ("Snapshot", raft_serverpb::SnapshotChunk::default().encode_to_vec()),
+    ]
+}
+
+/// The status of a call, whatever it answers.
+async fn status(response: http::Response<Body>) -> u32 {
+    let (head, mut body) = response.into_parts();
+    let mut status = head.headers.get("grpc-status").cloned();
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        let frame = frame.expect("an answer comes to its end");
+        status = status.or(frame.trailers_ref().and_then(|end| end.get("grpc-status").cloned()));
+    }
+    let status = status.expect("every answer ends with a status");
+    status.to_str().expect("a number").parse().expect("a number")
+}
+
+#[tokio::test]
+async fn any_bytes_for_any_call_are_answered() {
+    let engine: Arc<dyn Engine> = Arc::new(Memory::new(Layout::Kv));
+    let standalone = Standalone::unsynced(engine).unwrap();
+    let kv = Arc::new(Kv::new(Arc::new(standalone) as Arc<dyn Storage>, Limits::default()));
+    let stop = Stop::new();
+    let failure = Arc::new(Failure::new(stop.trigger()));
+    let metrics = Metrics::new("tinykv");
+    let log = Logger::root(Discard, o!());
+    let room = Room::new(1, 16 << 20);
+    let calls = Calls::new(kv, Arc::clone(&failure), None, &metrics, log);
+    let mut node = calls.into_server(Arc::clone(&room));
+
+    let (seeds, mut rng) = (seeds(), Rng::new(7));
+    let mut served = 0;
+    for _ in 0..cases() {
+        let (own, message) = rng.pick(&seeds).unwrap();
+        let name = if rng.chance(1, 8) { rng.pick(&seeds).unwrap().0 } else { own };
+        let mut frame = message.clone();
+        damage(&mut frame, &mut rng);
+        frame = framed(&frame);
+        if rng.chance(1, 8) {
+            damage(&mut frame, &mut rng);
+        }
+        let mut request = http::Request::new(Body::new(One(Some(frame.into()))));
+        *request.method_mut() = http::Method::POST;
+        *request.uri_mut() = format!("/tinykvpb.TinyKv/{name}").parse().unwrap();
+        let kind = http::HeaderValue::from_static("application/grpc");
+        request.headers_mut().insert("content-type", kind);
+        let response = node.call(request).await.expect("a call is answered");
+        served += u64::from(status(response).await == 0);
+        assert_eq!((room.calls(), room.bytes()), (0, 0), "{name} keeps room");
+    }
+    assert_eq!(failure.reason(), None);
+    assert!(served > cases() / 10 && served < cases(), "{served} were served");
+}
