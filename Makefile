@@ -10,7 +10,7 @@ CARGO ?= cargo
 export CARGO
 
 # Programs that end up in bin/.
-PROGRAMS := tinykv-server tinyscheduler-server tinykv-ctl tinykv-playground
+PROGRAMS := tinykv-server tinyscheduler-server tinykv-ctl tinykv-playground tinykv-bench
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
@@ -32,6 +32,10 @@ playground: build ## a cluster to play with: a scheduler and STORES (3) stores, 
 .PHONY: etcd
 etcd: ## fetch Debian's etcd, which tests hold the scheduler against; it is not installed
 	@scripts/debian-etcd $(TARGET_DIR)/debian
+
+.PHONY: redis
+redis: ## fetch Debian's redis, which benches stand beside; it is not installed
+	@scripts/debian-redis $(TARGET_DIR)/debian
 
 .PHONY: compiler
 compiler: ## install a C compiler, which is all that the parts without RocksDB need
@@ -114,8 +118,17 @@ project1 project4a project4b project4c: compiler ## course: raw calls, or one le
 project4: compiler ## course: 4A, 4B and 4C
 	scripts/run-tests -p storage --no-default-features --lib project4
 
-.PHONY: bench bench-coprocessor bench-engine bench-storage bench-raft bench-raftstore bench-scheduler
-bench: bench-coprocessor bench-engine bench-raft bench-raftstore bench-scheduler bench-storage ## every bench
+.PHONY: bench bench-cluster bench-coprocessor bench-engine bench-storage bench-raft bench-raftstore bench-scheduler
+bench: bench-coprocessor bench-engine bench-raft bench-raftstore bench-scheduler bench-storage bench-cluster ## every bench
+# SECONDS and ROUNDS of each run; what bench-raftstore says of the bare disks is the ceiling of all of these.
+LOAD = bin/tinykv-bench --playground 3 --debian $(TARGET_DIR)/debian --seconds $(or $(SECONDS),10) \
+	--rounds $(or $(ROUNDS),3) --note "commit $$(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
+bench-cluster: build etcd redis ## a cluster of three stores under load, beside etcd, redis and a server that does nothing
+	$(LOAD) --peer etcd,redis,bare --workload put,get --clients 1,256 --json $(TARGET_DIR)/bench-raw.json --html $(TARGET_DIR)/bench-raw.html
+	$(LOAD) --peer etcd --workload scan --scan-rows 100 --clients 8
+	$(LOAD) --peer etcd --workload scan --scan-rows 1000 --clients 8
+	$(LOAD) --workload timestamps --clients 256
+	$(LOAD) --transactions --workload put,pairs,bank,ycsb-f --clients 256 --json $(TARGET_DIR)/bench-txn.json --html $(TARGET_DIR)/bench-txn.html
 bench-engine: packages ## what the engine seam costs beside bare RocksDB
 	$(CARGO) bench --workspace --bench engine
 bench-coprocessor: packages ## what plans cost beside the bare scan of a million rows

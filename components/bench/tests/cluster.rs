@@ -1,0 +1,47 @@
+//! The tool on a cluster of our own: every operation, briefly. What counts here is that answers are right.
+
+use std::process::Command;
+
+fn bench(arguments: &[&str]) -> String {
+    // The tool starts the programs that lie beside it.
+    tests::process::program("tinykv-playground");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tinykv-bench"));
+    command.args(["--playground=1", "--clients=8", "--rounds=1", "--seconds=0.3", "--warm-up=0"]);
+    let output = command.args(["--keys=200"]).args(arguments).output().expect("it can be started");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    String::from_utf8(output.stdout).expect("tables are text")
+}
+
+/// Of each table, how many were done in a second, and what was not done.
+fn figures(text: &str) -> Vec<(u64, String)> {
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| tinykv | **"));
+    let figure = |row: &str| {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let done = cells[0].trim_end_matches('*').parse().expect("a figure");
+        (done, cells[cells.len() - 2].to_owned())
+    };
+    rows.map(figure).collect()
+}
+
+#[test]
+fn raw_loads_are_done_and_answered_rightly() {
+    let all = "put,get,mixed,scan,rmw,ycsb-a,ycsb-b,ycsb-c,ycsb-d,ycsb-e,ycsb-f,timestamps";
+    let text = bench(&["--workload", all]);
+    let figures = figures(&text);
+    assert_eq!(figures.len(), 12, "{text}");
+    for (done, not_done) in figures {
+        assert!(done > 0 && not_done.is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn transactions_are_done_and_the_bank_keeps_its_money() {
+    let text = bench(&["--transactions", "--workload", "put,get,scan,rmw,pairs,bank,ycsb-f"]);
+    let figures = figures(&text);
+    assert_eq!(figures.len(), 7, "{text}");
+    for (done, not_done) in figures {
+        // Those that lost a race begin again.
+        assert!(done > 0 && !not_done.contains("failed"), "{text}");
+    }
+}
