@@ -294,6 +294,16 @@ mod tests {
     }
 
     #[test]
+    fn a_change_that_is_never_done_is_told_in_words_and_any_other_refusal_by_its_field() {
+        let never = change_refusal(&RegionError::Refused("no such peer"));
+        let text = "no such peer".to_owned();
+        assert_eq!(never, Refusal { text, ..Refusal::default() });
+        let later = RegionError::Busy("a change is under way");
+        let region = Some(Box::new(region_error(&later)));
+        assert_eq!(change_refusal(&later), Refusal { region, ..Refusal::default() });
+    }
+
+    #[test]
     fn key_errors_have_their_fields() {
         let lock = Lock { primary: key(), ts: 7, ttl: 9, kind: WriteKind::Put };
         let info = LockInfo { primary_lock: key(), lock_version: 7, key: key(), lock_ttl: 9 };
