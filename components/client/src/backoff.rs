@@ -62,6 +62,14 @@ impl Backoff {
         Duration::from_micros(self.rng.range(half..whole + 1))
     }
 
+    /// A region has answered, so the next one is not waited for as if it were the same that failed before.
+    /// Who waits for a lock has answers all the time.
+    pub(crate) fn answered(&mut self) {
+        let lock = self.counts[Reason::Lock as usize];
+        self.reset();
+        self.counts[Reason::Lock as usize] = lock;
+    }
+
     /// What went wrong is over; if it comes back, pauses start small again.
     pub(crate) fn reset(&mut self) {
         self.counts = [0; REASONS];
@@ -87,6 +95,20 @@ mod tests {
             }
             backoff.reset();
             assert!(backoff.pause(reason) <= Duration::from_millis(first));
+        }
+    }
+
+    #[test]
+    fn an_answer_ends_all_waiting_but_that_for_a_lock() {
+        let mut backoff = Backoff::new(Rng::new(1));
+        for reason in ALL {
+            (0..12).for_each(|_| assert!(!backoff.pause(reason).is_zero()));
+        }
+        backoff.answered();
+        for reason in ALL {
+            let (_, longest) = bounds(reason);
+            let is_long = backoff.pause(reason) >= Duration::from_millis(longest / 2);
+            assert_eq!(is_long, reason == Reason::Lock, "{reason:?}");
         }
     }
 

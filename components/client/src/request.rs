@@ -321,7 +321,10 @@ impl Requests {
             let attempt = self.attempt(&route, request).await;
             operation.set_under_way(false);
             match attempt {
-                Ok(response) => return Ok((response, route.region)),
+                Ok(response) => {
+                    operation.backoff.answered();
+                    return Ok((response, route.region));
+                }
                 Err(failure) => match self.judge::<R>(operation, &route, &failure) {
                     Next::Again(reason) => operation.pause(reason).await?,
                     Next::Stop(cause) => return Err(cause),
