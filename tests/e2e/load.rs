@@ -92,9 +92,7 @@ impl World {
     /// What was acknowledged is there; beside it only what may be.
     async fn expect_written(&self, written: &Written) {
         assert!(written.failures.is_empty(), "{:?}", written.failures);
-        let txn = self.client.begin().await.unwrap();
-        let found = txn.scan("row", "rox", usize::MAX).await.unwrap();
-        let found: BTreeMap<Bytes, Bytes> = found.into_iter().collect();
+        let found: BTreeMap<Bytes, Bytes> = self.rows().await.into_iter().collect();
         for (key, value) in &written.done {
             assert_eq!(found.get(key), Some(value), "it was acknowledged");
         }
