@@ -78,7 +78,8 @@ impl Default for Config {
         // What is kept is small: a few stores, a few keys.
         let mut engine =
             engine::Config { block_cache: Bytes::mib(16), ..engine::Config::default() };
-        (engine.raft.write_buffer, engine.raft.log_size) = (Bytes::mib(16), Bytes::mib(64));
+        // And a log that ends soon is soon written over, which is cheaper to sync than one that grows.
+        (engine.raft.write_buffer, engine.raft.log_size) = (Bytes::kib(256), Bytes::mib(64));
         Config {
             name: "tinyscheduler".to_owned(),
             data_dir: PathBuf::new(),

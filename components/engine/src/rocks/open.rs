@@ -157,6 +157,9 @@ impl Attempt<'_> {
         // Several files of the log can be alive. Were one in the middle gone, those after it would
         // still reach the promised number, so the library keeps a list of them.
         options.set_track_and_verify_wals_in_manifest(self.recovery == Recovery::Strict);
+        if self.recovery == Recovery::Strict {
+            options::sync_without_growing(&mut options);
+        }
         options
     }
 

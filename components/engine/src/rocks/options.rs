@@ -25,6 +25,9 @@ const LOCK_BUFFER_DIVISOR: usize = 32;
 /// How much of a large write reaches the disk at a time, so that no sync finds a mountain.
 const BYTES_PER_SYNC: u64 = 1 << 20;
 
+/// Logs that are kept to be written over: while one is written, another may just have been left.
+const RECYCLED_LOGS: usize = 2;
+
 /// The cache that both engines of a store share, of the kind that is read without a mutex. It finds out
 /// by itself how large its entries are.
 pub(super) fn block_cache(config: &Config) -> Cache {
@@ -48,6 +51,13 @@ pub(super) fn database(config: &Config, layout: Layout) -> Options {
     options.set_stats_dump_period_sec(0);
     options.set_stats_persist_period_sec(0);
     options
+}
+
+/// For an engine whose every write is synced. A sync of a file that grows has to write down its new
+/// size, too, in the journal of the file system, and there it waits for whatever others on the machine
+/// have in that journal. So a log that is not needed any more is written over instead of deleted.
+pub(super) fn sync_without_growing(options: &mut Options) {
+    options.set_recycle_log_file_num(RECYCLED_LOGS);
 }
 
 /// What concerns one family.

@@ -258,6 +258,34 @@ fn a_file_of_the_log_that_is_gone_from_the_middle_is_noticed() {
 }
 
 #[test]
+fn a_log_that_is_written_over_ends_where_the_new_one_does() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("raft");
+    let engine = open(&dir, Layout::Raft, Recovery::Strict).unwrap();
+    // Two logs become unnecessary; the first of them is the third.
+    for (numbers, wanted) in [(0..400, 400), (400..410, 410)] {
+        write(&engine, numbers, Synced);
+        engine.flush().unwrap();
+        assert_eq!(prefix(&engine, 500), wanted);
+    }
+    write(&engine, 410..420, Synced);
+    let (_, newest) = files(&dir, ".log").pop_last().unwrap();
+    assert!(newest.len() > 40_000, "what is left of 400 values lies behind 10: {}", newest.len());
+    // What a killed process leaves.
+    let copy = home.path().join("copy");
+    fs::create_dir(&copy).unwrap();
+    for (path, content) in files(&dir, "") {
+        fs::write(copy.join(path.file_name().unwrap()), content).unwrap();
+    }
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o700)).unwrap();
+    for round in 1..4 {
+        let again = open(&copy, Layout::Raft, Recovery::Strict).unwrap();
+        assert_eq!(prefix(&again, 500), 410 + round * 10);
+        write(&again, 410 + round * 10..420 + round * 10, Synced);
+    }
+}
+
+#[test]
 fn an_engine_without_its_first_file_is_not_taken_for_a_new_one() {
     let home = tempfile::tempdir().unwrap();
     let engine = open(home.path(), Layout::Raft, Recovery::Strict).unwrap();
