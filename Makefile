@@ -68,8 +68,8 @@ e2e: build ## clusters of real processes: stores killed, paused, added, removed,
 # None of these needs RocksDB. The first 200 seeds of whole stores are a test; here are more.
 .PHONY: simulate soak simulate-raft mutants
 SIMULATE := $(CARGO) run --release -p sim --bin simulate --
-simulate: compiler ## whole stores: 200 seeds, or new ones for SECONDS; or one again with SEED=n, or as a bank with BANK=n, and LINES of its story
-	$(SIMULATE) $(if $(BANK),--bank $(BANK) $(if $(LINES),--lines $(LINES)),$(if $(SEED),--seed $(SEED) $(if $(LINES),--lines $(LINES)),$(if $(SECONDS),--seconds $(SECONDS),--from $(or $(FROM),1) --count $(or $(COUNT),200)) --cores $(CORES)))
+simulate: compiler ## whole stores: 200 seeds, or new ones for SECONDS; or one again with SEED=n, or as a bank with BANK=n, and LINES of its story; SCHEDULER=real
+	$(SIMULATE) $(if $(filter real,$(SCHEDULER)),--real-scheduler 1) $(if $(BANK),--bank $(BANK) $(if $(LINES),--lines $(LINES)),$(if $(SEED),--seed $(SEED) $(if $(LINES),--lines $(LINES)),$(if $(SECONDS),--seconds $(SECONDS),--from $(or $(FROM),1) --count $(or $(COUNT),200)) --cores $(CORES)))
 soak: compiler ## whole stores: new seeds for SECONDS (3600), whatever fails
 	$(SIMULATE) --seconds $(or $(SECONDS),3600) --cores $(CORES) --keep-going 1
 simulate-raft: compiler ## new seeds for SECONDS (120); or one again with SEED=n, and LINES of its story

@@ -4,6 +4,7 @@
 //! simulate --seed 7                     replay one seed
 //! simulate --seconds 600 --cores 2      new seeds until the time is over
 //! simulate --from 1 --count 200         these seeds
+//! simulate --real-scheduler 1           with the real scheduler in place of the scripted one
 //! simulate --bank 7                     replay one seed of the bank over whole stores
 //! ```
 //!
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use runtime::clock::{Clock, SystemClock};
 use sim::bank;
-use sim::store::{Counts, LINES, run};
+use sim::store::{Counts, Deeds, LINES, Run, run, run_governed};
 
 /// What was asked for.
 #[derive(Clone, Copy)]
@@ -27,6 +28,7 @@ struct Options {
     seed: Option<u64>,
     bank: Option<u64>,
     only_bank: bool,
+    is_governed: bool,
     seconds: Option<u64>,
     cores: u64,
     from: u64,
@@ -57,6 +59,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
         seed: None,
         bank: None,
         only_bank: false,
+        is_governed: false,
         seconds: None,
         cores: 1,
         from: 1,
@@ -70,6 +73,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
         match name.as_str() {
             "--seed" => options.seed = Some(value),
             "--bank" => options.bank = Some(value),
+            "--real-scheduler" => options.is_governed = value > 0,
             "--only-bank" => options.only_bank = value > 0,
             "--seconds" => options.seconds = Some(value),
             "--cores" => options.cores = value.max(1),
@@ -84,22 +88,33 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
 }
 
 /// Runs a seed, or says what was wrong.
-fn examine(seed: u64, options: &Options, twice: bool) -> Result<(Counts, u64), String> {
+fn examine(seed: u64, options: &Options, twice: bool) -> Result<(Run, Deeds), String> {
     let lines = usize::try_from(options.lines).unwrap_or(usize::MAX);
-    let first = run(seed, lines).map_err(|failure| failure.to_string())?;
+    let run = || {
+        let run = if options.is_governed {
+            run_governed(seed, lines)
+        } else {
+            run(seed, lines).map(|run| (run, Deeds::default()))
+        };
+        run.map_err(|failure| failure.to_string())
+    };
+    let first = run()?;
     if twice {
-        let second = run(seed, lines).map_err(|failure| failure.to_string())?;
+        let second = run()?;
         if first != second {
             return Err(format!("seed {seed} does not do the same twice: {first:?}, {second:?}"));
         }
     }
-    Ok((first.counts, first.trace))
+    Ok(first)
 }
 
 fn replay(seed: u64, options: &Options) -> ExitCode {
     match examine(seed, options, true) {
-        Ok((counts, trace)) => {
+        Ok((Run { counts, trace }, deeds)) => {
             say(&format!("seed {seed}: nothing wrong, trace {trace:016x}\n{counts}"));
+            if options.is_governed {
+                say(&format!("scheduler: {deeds}"));
+            }
             ExitCode::SUCCESS
         }
         Err(problem) => {
@@ -141,6 +156,7 @@ struct Work {
     end: u64,
     is_over: AtomicBool,
     counts: Mutex<Counts>,
+    deeds: Mutex<Deeds>,
     banks: Mutex<bank::Counts>,
     failures: Mutex<u64>,
 }
@@ -158,6 +174,7 @@ fn simulate(options: &Options) -> ExitCode {
         end: from.saturating_add(options.count),
         is_over: AtomicBool::new(false),
         counts: Mutex::default(),
+        deeds: Mutex::default(),
         banks: Mutex::default(),
         failures: Mutex::default(),
     };
@@ -172,12 +189,18 @@ fn simulate(options: &Options) -> ExitCode {
     let minutes = counts.millis / 60_000;
     say(&format!("{counts}\n{seconds:.1} s for {minutes} simulated minutes"));
     let banks = work.banks.into_inner().expect("no core died");
-    say(&format!("banks: {banks}"));
+    let deeds = work.deeds.into_inner().expect("no core died");
+    if options.is_governed {
+        say(&format!("scheduler: {deeds}"));
+    } else {
+        say(&format!("banks: {banks}"));
+    }
     if failures > 0 {
         say(&format!("{failures} seeds failed"));
         return ExitCode::FAILURE;
     }
-    let missing = [counts.missing(), banks.missing()].concat();
+    let others = if options.is_governed { deeds.missing() } else { banks.missing() };
+    let missing = [counts.missing(), others].concat();
     if !missing.is_empty() {
         say(&format!("that proves too little: hardly any {}", missing.join(", ")));
         return ExitCode::FAILURE;
@@ -198,11 +221,14 @@ fn labour(work: &Work, options: &Options) {
         }
         if !options.only_bank {
             match examine(seed, options, seed.is_multiple_of(100)) {
-                Ok((counts, _)) => *work.counts.lock().expect("no core died") += counts,
+                Ok((run, deeds)) => {
+                    *work.counts.lock().expect("no core died") += run.counts;
+                    *work.deeds.lock().expect("no core died") += deeds;
+                }
                 Err(problem) => work.fail(&problem, options),
             }
         }
-        if options.only_bank || seed.is_multiple_of(4) {
+        if !options.is_governed && (options.only_bank || seed.is_multiple_of(4)) {
             match examine_bank(seed, options, seed.is_multiple_of(100)) {
                 Ok(run) => *work.banks.lock().expect("no core died") += run.counts,
                 Err(problem) => work.fail(&problem, options),

@@ -231,9 +231,14 @@ impl World {
         let said = std::mem::take(&mut *orders);
         drop(orders);
         for (store, header, admin) in said {
-            let delay = draw(&mut self.rng, &self.settings.scheduler);
-            self.push(self.now + delay, Event::Order { store, header, admin });
+            self.order(store, header, admin);
         }
+    }
+
+    /// The scheduler's command leaves for a store.
+    pub(super) fn order(&mut self, store: u64, header: Header, admin: Admin) {
+        let delay = draw(&mut self.rng, &self.settings.scheduler);
+        self.push(self.now + delay, Event::Order { store, header, admin });
     }
 
     fn send(&mut self, message: &RaftMessage) {

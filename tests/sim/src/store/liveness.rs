@@ -26,6 +26,7 @@ impl Simulation {
             self.start(store)?;
         }
         self.wait_until("is whole again", Self::unfinished)?;
+        self.wait_until("is where it should be", |simulation| simulation.ungoverned())?;
         self.is_quiet = true;
         self.wait_until("was answered", |simulation| Ok(simulation.workload.oldest()))?;
         self.workload.begin_final_reads();
@@ -70,7 +71,7 @@ impl Simulation {
                 return Ok(Some(missing));
             }
         }
-        for store in self.stores() {
+        for store in self.living_stores() {
             let kv = self.world.engines(store).kv;
             let living =
                 records::living(&*kv).map_err(|error| STORES.violated(error.to_string()))?;
@@ -118,7 +119,8 @@ impl Simulation {
 
     /// A file of a snapshot, which nobody needs any more.
     fn litter(&self) -> Option<String> {
-        let file = self.stores().into_iter().find_map(|store| self.world.snapshot_file(store))?;
+        let file =
+            self.living_stores().into_iter().find_map(|store| self.world.snapshot_file(store))?;
         Some(format!("{} is still there", file.display()))
     }
 

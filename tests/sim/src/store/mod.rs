@@ -17,19 +17,21 @@
 //! everything. In its first phase anything may go wrong, and every property must hold after each event. In
 //! the second one nothing goes wrong any more: every region must get a leader, every command an answer,
 //! every peer that was removed must be gone, and all replicas must be equal; then the history that clients
-//! have seen is judged.
+//! have seen is judged. [`run_governed`] does the same with the real scheduler in place of operators at
+//! random.
 //!
 //! The stores are the production structs, stepped instead of threaded. A turn of the raft thread is one
 //! event, so a crash comes between turns; but a disk may also be told to fail at its nth write, and then
 //! it comes between any two of them.
 //!
-//! What is left out: RocksDB, gRPC, the real scheduler, transactions, and disks that lose what they have
+//! What is left out: RocksDB, gRPC, transactions, and disks that lose what they have
 //! synced.
 
 pub(crate) mod check;
 mod counts;
 mod events;
 mod freight;
+mod governor;
 mod liveness;
 mod machine;
 mod nemesis;
@@ -51,6 +53,7 @@ use std::time::Duration;
 pub use check::zones::{Moment, Registers};
 pub use check::{Property, Verdict, Violation};
 pub use counts::Counts;
+pub use governor::Deeds;
 pub use network::Network;
 pub use settings::Settings;
 pub use world::{Happened, World};
@@ -71,6 +74,8 @@ pub struct Run {
 pub struct Failure {
     /// The seed that shows it.
     pub seed: u64,
+    /// Whether the real scheduler decided.
+    pub is_governed: bool,
     /// The property that was broken.
     pub violation: Violation,
     /// After how many events.
@@ -87,7 +92,8 @@ impl fmt::Display for Failure {
             writeln!(f, "    {line}")?;
         }
         writeln!(f, "broken after {} events, at {:?}: {}", self.events, self.at, self.violation)?;
-        write!(f, "replay with: make simulate SEED={}", self.seed)
+        let scheduler = if self.is_governed { "SCHEDULER=real " } else { "" };
+        write!(f, "replay with: make simulate {scheduler}SEED={}", self.seed)
     }
 }
 
@@ -96,27 +102,34 @@ pub const LINES: usize = 80;
 
 /// Runs a seed. A failure tells the last `lines` events.
 pub fn run(seed: u64, lines: usize) -> Result<Run, Box<Failure>> {
-    match play(seed, 0) {
-        Ok(run) => Ok(run),
-        // The same again, and this time somebody takes notes.
-        Err(first) => Err(play(seed, lines).err().unwrap_or(first)),
-    }
+    let play = |lines| play(seed, Simulation::new(seed, lines)).map(|(run, _)| run);
+    // If it fails, the same again, and this time somebody takes notes.
+    play(0).map_err(|first| play(lines).err().unwrap_or(first))
 }
 
-fn play(seed: u64, lines: usize) -> Result<Run, Box<Failure>> {
-    let failure =
-        |violation, events, at, story| Box::new(Failure { seed, violation, events, at, story });
-    let mut simulation = Simulation::new(seed, lines)
-        .map_err(|violation| failure(violation, 0, Duration::ZERO, Vec::new()))?;
+/// Runs a seed under the real scheduler, and tells what that did.
+pub fn run_governed(seed: u64, lines: usize) -> Result<(Run, Deeds), Box<Failure>> {
+    let play = |lines| play(seed, Simulation::governed(seed, lines));
+    let told = |failure: Box<Failure>| Box::new(Failure { is_governed: true, ..*failure });
+    play(0).map_err(|first| told(play(lines).err().unwrap_or(first)))
+}
+
+fn play(seed: u64, simulation: Verdict<Simulation>) -> Result<(Run, Deeds), Box<Failure>> {
+    let failure = |violation, events, at, story| {
+        Box::new(Failure { seed, is_governed: false, violation, events, at, story })
+    };
+    let mut simulation =
+        simulation.map_err(|violation| failure(violation, 0, Duration::ZERO, Vec::new()))?;
     let result = catch_unwind(AssertUnwindSafe(|| {
         simulation.disturbed()?;
         simulation.recover()
     }));
+    let deeds = simulation.governor.as_ref().map(|governor| governor.deeds).unwrap_or_default();
     let world = simulation.world;
     let (at, mut counts) = (world.now(), world.counts);
     counts.millis = settings::whole_micros(at) / 1000;
     let violation = match result {
-        Ok(Ok(())) => return Ok(Run { counts, trace: world.trace.hash() }),
+        Ok(Ok(())) => return Ok((Run { counts, trace: world.trace.hash() }, deeds)),
         Ok(Err(violation)) => violation,
         Err(panic) => check::STORES.violated(crate::raft::message(panic.as_ref())),
     };

@@ -18,7 +18,7 @@ const SPOIL_TRIES: u64 = 100;
 
 /// One kind of fault, in the order of its weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+pub(super) enum Fault {
     /// The power of one machine goes.
     Crash,
     /// The power of several goes at once, perhaps of all.

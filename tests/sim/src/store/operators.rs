@@ -73,7 +73,7 @@ impl Simulation {
     }
 
     /// Asks a leader to cut its region: mostly well, sometimes badly.
-    fn split(&mut self, region: &Region) {
+    pub(super) fn split(&mut self, region: &Region) {
         let scheduler = self.world.scheduler();
         let Some(leader) = scheduler.leader(region.region_id()) else { return };
         let Ok((new_region, mut new_peers)) = scheduler.ask_split(region) else { return };

@@ -8,6 +8,7 @@ use raftstore::View;
 use runtime::Rng;
 
 use super::check::{Checks, STORES, cover, leaders, records};
+use super::governor::Governor;
 use super::params::Params;
 use super::settings::draw;
 use super::workload::{APPENDS, Workload};
@@ -21,6 +22,7 @@ const OPERATORS: u64 = 3;
 const LOOKS: u64 = 4;
 /// A file of a received snapshot changes: this, and how often it is tried.
 pub(super) const SPOILS: u64 = 100;
+const GOVERNS: u64 = 5;
 /// A store is started again: this and its number.
 pub(super) const RESTARTS: u64 = 1000;
 
@@ -37,6 +39,8 @@ pub(crate) struct Simulation {
     pub(crate) is_quiet: bool,
     /// Regions of which a replica may be lost, because a snapshot that it has taken is damaged.
     pub(super) lamed: BTreeSet<u64>,
+    /// The real scheduler, if it decides.
+    pub(super) governor: Option<Governor>,
     /// How often the peers of each region had changed when it was last looked at.
     conf_vers: BTreeMap<u64, u64>,
 }
@@ -46,6 +50,22 @@ impl Simulation {
     pub(crate) fn new(seed: u64, lines: usize) -> Verdict<Self> {
         let rng = Rng::new(seed);
         let params = Params::draw(&mut rng.fork("params"));
+        Simulation::with((seed, rng, lines), params, None)
+    }
+
+    /// The same, under the real scheduler.
+    pub(crate) fn governed(seed: u64, lines: usize) -> Verdict<Self> {
+        let rng = Rng::new(seed);
+        let mut params = Params::draw(&mut rng.fork("params"));
+        let governor = Governor::new(&mut params, rng.fork("governor"));
+        Simulation::with((seed, rng, lines), params, Some(governor))
+    }
+
+    fn with(
+        (seed, rng, lines): (u64, Rng, usize),
+        params: Params,
+        governor: Option<Governor>,
+    ) -> Verdict<Self> {
         let mut world = World::new(seed, params.settings.clone(), lines);
         world.trace.event(seed, || format!("seed {seed}: {params:?}"));
         world.counts = Counts { seeds: 1, ..Counts::default() };
@@ -60,8 +80,13 @@ impl Simulation {
             is_healed: false,
             is_quiet: false,
             lamed: BTreeSet::new(),
+            governor,
             conf_vers: BTreeMap::new(),
         };
+        if simulation.governor.is_some() {
+            simulation.world.scheduler().keep_reports();
+            simulation.world.alarm(Duration::from_millis(1), GOVERNS);
+        }
         for store in simulation.stores() {
             simulation.start(store)?;
         }
@@ -72,6 +97,9 @@ impl Simulation {
     }
 
     pub(super) fn start(&mut self, store: u64) -> Verdict {
+        if !self.living_stores().contains(&store) {
+            return Ok(());
+        }
         self.world
             .start(store)
             .map_err(|error| STORES.violated(format!("store {store} does not start: {error}")))?;
@@ -89,6 +117,7 @@ impl Simulation {
     /// One event, and all checks that it calls for.
     pub(crate) fn step(&mut self) -> Verdict {
         let happened = self.world.step()?;
+        self.listen()?;
         self.workload.collect(&mut self.world, &mut self.checks)?;
         match happened {
             Happened::Peers(store) => self.look_at_peers(store),
@@ -115,9 +144,17 @@ impl Simulation {
                 self.world.alarm(pause, FAULTS);
             }
             OPERATORS if !self.is_healed => {
-                self.operate();
+                if self.governor.is_some() {
+                    self.try_the_scheduler()?;
+                } else {
+                    self.operate();
+                }
                 let pause = draw(&mut self.rng, &(Duration::ZERO..self.params.operator_pace));
                 self.world.alarm(pause, OPERATORS);
+            }
+            GOVERNS => {
+                self.govern()?;
+                self.world.alarm(self.params.settings.config.tick.get(), GOVERNS);
             }
             LOOKS => {
                 self.look_at_all()?;

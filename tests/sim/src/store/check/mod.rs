@@ -11,6 +11,7 @@
 //! | a command is answered, by the epoch it was meant for | `answers` | with each answer, in the end |
 //! | each key is a linearizable register | `zones` | in the end |
 //! | what is appended stays, once, in one order | `lists` | with each read, and in the end |
+//! | no removal costs a region its majority | `majority` | when the real scheduler asks for one |
 //! | what is healed works again | `liveness` | in the end |
 
 pub(crate) mod answers;
@@ -18,6 +19,7 @@ pub(crate) mod cover;
 pub(crate) mod leaders;
 pub(crate) mod lists;
 pub(crate) mod liveness;
+pub(crate) mod majority;
 pub(crate) mod records;
 pub(crate) mod replicas;
 pub(crate) mod zones;

@@ -26,6 +26,7 @@ use raftstore::{
 use runtime::Rng;
 use runtime::reply::Reply;
 
+use super::governor::Report;
 pub use operator::Operator;
 use regions::{Regions, Wrong};
 
@@ -59,6 +60,8 @@ struct State {
     removes_the_silent: bool,
     /// Those that were removed.
     silent: BTreeSet<u64>,
+    /// What another scheduler shall hear; kept only if there is one.
+    reports: Option<Vec<Report>>,
 }
 
 impl Scripted {
@@ -93,14 +96,26 @@ impl Scripted {
         self.state().operators.insert(region.get(), operator);
     }
 
-    /// From now on a peer that its leader misses for long is removed, whatever else was wished.
+    /// From now on a peer that its leader misses for long is removed, whatever else was wished; unless
+    /// another scheduler decides.
     pub fn remove_the_silent(&self) {
-        self.state().removes_the_silent = true;
+        let mut state = self.state();
+        state.removes_the_silent = state.reports.is_none();
     }
 
     /// How many peers were removed because their leaders missed them.
     pub fn removed(&self) -> u64 {
         self.state().silent.len() as u64
+    }
+
+    /// From now on what is reported is kept for another scheduler, which decides.
+    pub(super) fn keep_reports(&self) {
+        self.state().reports = Some(Vec::new());
+    }
+
+    /// What was reported since this was last asked.
+    pub(super) fn take_reports(&self) -> Vec<Report> {
+        self.state().reports.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Takes the operator of a region away.
@@ -226,13 +241,19 @@ impl SchedulerClient for Scripted {
         Ok(())
     }
 
-    fn store_heartbeat(&self, _stats: &StoreStats) -> Result<(), SchedulerError> {
+    fn store_heartbeat(&self, stats: &StoreStats) -> Result<(), SchedulerError> {
+        if let Some(reports) = &mut self.state().reports {
+            reports.push(Report::Store(stats.store_id));
+        }
         Ok(())
     }
 
     fn region_heartbeat(&self, heartbeat: RegionHeartbeat) -> Result<(), SchedulerError> {
         let mut state = self.state();
         let heard = state.hear(&heartbeat);
+        if let Some(reports) = &mut state.reports {
+            reports.push(Report::Region(Box::new(heartbeat)));
+        }
         if let Err(Wrong::Contradiction(what)) = &heard {
             state.violations.push(what.clone());
         }
