@@ -7,4 +7,5 @@ mod operators;
 mod project3c;
 mod regions;
 mod schedulers;
+mod script;
 mod space;
