@@ -195,7 +195,7 @@ fn puts(runtime: &tokio::runtime::Runtime, ours: &str, home: &Path) {
     process.wait().expect("it is ours");
 }
 
-/// A connection to a server that is only just starting.
+/// A connection to a server that is only just starting: it is tried, at a pace, until it answers.
 async fn wait_for(url: &str) -> Channel {
     let endpoint = Endpoint::try_from(url.to_owned()).expect("an address").tcp_nodelay(true);
     let channel = endpoint.connect_lazy();

@@ -49,10 +49,11 @@ use crate::records::{Loaded, Record, Records};
 use crate::service::ask;
 use crate::state::State;
 
-/// How long etcd may take for one call of ours.
+/// How long etcd may take for one call of ours, and the pace at which it is tried again at the start.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How often a follower looks whether somebody leads, and a leader whether it still does.
+/// The pace of an election: how often a follower looks whether somebody leads, and a leader whether it
+/// still does; and the pause after a session that failed.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Where the cluster's id is written.

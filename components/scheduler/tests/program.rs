@@ -115,7 +115,7 @@ async fn a_paused_process_goes_on_with_the_time_of_day() {
     let mut running = start(home.path()).await;
     let before = running.timestamps(1).await[0];
     running.process.signal("STOP");
-    // Longer than the window of timestamps, so that the old one is over.
+    // Nothing is waited for: time itself passes, more of it than the window of timestamps holds.
     tokio::time::sleep(Duration::from_millis(3500)).await;
     running.process.signal("CONT");
     let after = running.timestamps(1).await[0];

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use proto::etcdserverpb::RangeRequest;
 use proto::schedulerpb::{AllocIdRequest, GetMembersRequest, TsoRequest};
 use runtime::clock::SystemClock;
 use runtime::units::Period;
@@ -121,14 +123,19 @@ async fn a_leader_whose_key_is_taken_away_steps_down_and_time_never_goes_back() 
         let given = eventually(|| timestamp(&all), Option::is_some).await.unwrap();
         assert!(given - 9 > newest);
         newest = given;
-        let key = format!("/pd/{}/leader", one.cluster_id);
+        let key = Bytes::from(format!("/pd/{}/leader", one.cluster_id));
         let delete = proto::etcdserverpb::DeleteRangeRequest {
-            key: key.into(),
+            key: key.clone(),
             ..proto::etcdserverpb::DeleteRangeRequest::default()
         };
         // Through the scheduler: what clients ask of etcd is passed on.
         let gone = one.kv().delete_range(delete).await.unwrap().into_inner();
         assert_eq!(gone.deleted, 1);
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        // Somebody is elected anew, and writes the key.
+        let look = || async {
+            let read = RangeRequest { key: key.clone(), ..RangeRequest::default() };
+            one.kv().range(read).await.unwrap().into_inner().count
+        };
+        eventually(look, |&count| count == 1).await;
     }
 }

@@ -326,7 +326,8 @@ async fn after_a_crash_no_timestamp_and_no_id_comes_again_whatever_the_clock_say
 async fn a_restarted_scheduler_knows_where_keys_lie_before_anybody_reports() {
     let mut fixture = Fixture::new().await;
     ten(&mut fixture).await;
-    // What is remembered is not synced by itself; the next thing that is carries it along.
+    // What is remembered is not synced by itself; the next thing that is carries it along, and this goes
+    // on at a pace for as long as several turns of the one who remembers.
     let header = fixture.header();
     for safe_point in 1..50 {
         let request = UpdateGcSafePointRequest { header, safe_point };
