@@ -1,7 +1,6 @@
 //! Several schedulers over a real etcd: one leads, and another when it is gone.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use proto::etcdserverpb::RangeRequest;
