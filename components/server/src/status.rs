@@ -55,7 +55,7 @@ impl Shown {
         metrics: &Metrics,
     ) -> Self {
         let calls = metrics.gauge("calls_under_way", Unit::Count, "Calls not answered yet");
-        let bytes = metrics.gauge("calls_under_way", Unit::Bytes, "Bytes of these calls");
+        let bytes = metrics.gauge("calls_held", Unit::Bytes, "Bytes of these calls");
         let (metrics, kept) = (metrics.clone(), OnceLock::new());
         Shown { address, stopping, metrics, room, calls, bytes, kept }
     }

@@ -249,7 +249,7 @@ async fn requests_take_no_more_memory_than_they_may() {
         }
     }
     assert!(refused < CALLS, "some are done");
-    until("room again", async || node.metric("tinykv_calls_under_way_bytes") < 0.5).await;
+    until("room again", async || node.metric("tinykv_calls_held_bytes") < 0.5).await;
     let mut client = TinyKvClient::new(channel);
     let answer = client.raw_put(put("later".to_owned(), Bytes::from_static(b"v"))).await;
     assert_eq!(answer.unwrap().into_inner().error, "");
