@@ -71,7 +71,8 @@ impl SchedulerPort {
                 Ok(client) => break client,
                 Err(error) => {
                     warn!(log, "the scheduler cannot be reached; trying again"; "error" => %error);
-                    runtime.block_on(tokio::time::sleep(PAUSE));
+                    // Made inside the runtime, as a pause needs its clock.
+                    runtime.block_on(async { tokio::time::sleep(PAUSE).await });
                 }
             }
         };
