@@ -36,6 +36,7 @@ use runtime::clock::Instant;
 
 use super::fixture::done;
 use crate::cluster::region::RegionInfo;
+use crate::cluster::stores::Store;
 use crate::core::Core;
 use crate::id::Ids;
 use crate::schedule::config::Config;
@@ -150,7 +151,7 @@ impl Story {
     }
 
     fn stores_report(&mut self) {
-        let ids: Vec<u64> = self.core.cluster.stores.iter().map(|store| store.id()).collect();
+        let ids: Vec<u64> = self.core.cluster.stores.iter().map(Store::id).collect();
         for store_id in ids {
             if self.silent.contains(&store_id) {
                 continue;
@@ -164,14 +165,14 @@ impl Story {
     }
 
     /// A region reports: what the scheduler makes of it, and what it says.
-    fn report(&mut self, region: RegionInfo) -> Output {
+    fn report(&mut self, region: RegionInfo) -> String {
         let id = region.id();
         let told = self.core.report(region.clone(), self.now);
         match told {
-            Err(error) => Ok(format!("{error}\n")),
+            Err(error) => format!("{error}\n"),
             Ok((_, command)) => {
                 self.regions.insert(id, region);
-                Ok(self.say(command))
+                self.say(command)
             }
         }
     }
@@ -206,7 +207,7 @@ impl Story {
                 region
             }
         };
-        self.report(region)
+        Ok(self.report(region))
     }
 
     fn hear_all(&mut self, count: u64, args: &mut ArgumentConsumer<'_>) -> Output {
@@ -215,7 +216,7 @@ impl Story {
         let mut output = String::new();
         for id in 1..=count {
             let start = if id == 1 { String::new() } else { key(id) };
-            output += &self.report(region(id, &stores, (&start, &key(id + 1))))?;
+            output += &self.report(region(id, &stores, (&start, &key(id + 1))));
         }
         Ok(output)
     }
@@ -266,7 +267,7 @@ impl Story {
 
     fn restart(&mut self) {
         let cluster = &self.core.cluster;
-        let meta = cluster.meta.clone();
+        let meta = cluster.meta;
         let regions = cluster.regions.scan(b"", b"").map(|region| region.meta.clone()).collect();
         let stores: Vec<_> = cluster.stores.iter().map(|store| store.meta.clone()).collect();
         self.core.reset(self.now);
