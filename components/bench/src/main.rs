@@ -57,6 +57,7 @@ use std::sync::Arc;
 use clap::Parser as _;
 use runtime::clock::{Clock, SystemClock};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::arguments::{Command, CommandLine, Options};
 use crate::keys::Values;
@@ -97,7 +98,11 @@ async fn follow(line: CommandLine) -> Result<(), String> {
 
 async fn measure(options: &Options) -> Result<(), String> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let results = bench::bench(options, &clock).await.map_err(|error| error.to_string())?;
+    let mut signals = Signals::listen().map_err(|error| error.to_string())?;
+    let results = tokio::select! {
+        results = bench::bench(options, &clock) => results.map_err(|error| error.to_string())?,
+        () = signals.next() => return Err("interrupted; what was started is stopped".to_owned()),
+    };
     print(&results.text());
     let json = serde_json::to_string_pretty(&results).map_err(|error| error.to_string())?;
     let files = [
@@ -112,6 +117,27 @@ async fn measure(options: &Options) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What a person or a supervisor says to a process that should end. Without it, the systems that were
+/// started would go on.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok(Signals { interrupt, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }
 
 fn read(path: &Path) -> Result<Results, String> {

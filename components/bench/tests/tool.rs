@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use tests::process::Process;
+
 fn tool(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tinykv-bench"));
     command.args(arguments).output().expect("it can be started")
@@ -74,4 +76,17 @@ fn what_cannot_be_done_is_said_and_is_a_failure() {
         assert!(!output.status.success(), "{arguments:?}");
         assert!(text(&output.stderr).contains(expected), "{}", text(&output.stderr));
     }
+}
+
+/// Its log ends when nobody holds it any more, the server that it started included.
+#[test]
+fn one_that_is_asked_to_end_stops_what_it_started() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tinykv-bench"));
+    command.args(["--peer=bare", "--workload=get", "--keys=100", "--seconds=600"]);
+    let mut process = Process::start(&mut command);
+    process.wait_for("filling bare");
+    process.terminate();
+    let (status, log) = process.finish();
+    assert!(!status.success());
+    assert!(log.iter().any(|line| line.contains("interrupted")), "{log:?}");
 }
