@@ -285,7 +285,7 @@ impl TypedMetric for Amount {
 impl EncodeMetric for Latency {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
         let ends = (0..BOUNDED).map(|power| Duration::from_nanos(FIRST_NANOS << power));
-        let ends = ends.map(|end| end.as_secs_f64()).chain([f64::MAX]);
+        let ends = ends.map(|end| end.as_secs_f64()).chain([f64::INFINITY]);
         let counts = self.0.counts.iter().map(|count| count.load(Ordering::Relaxed));
         let buckets: Vec<(f64, u64)> = ends.zip(counts).collect();
         let count = buckets.iter().map(|(_, count)| count).sum();

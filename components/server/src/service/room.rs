@@ -281,7 +281,7 @@ mod tests {
                     length += frame?.data_ref().map_or(0, Bytes::len);
                 }
                 let has_share = request.extensions().get::<Arc<Share>>().is_some();
-                let mut response = http::Response::new(Body::empty());
+                let mut response = http::Response::new(Body::new(Nothing::new()));
                 response.extensions_mut().insert((has_share, length));
                 Ok(response)
             })

@@ -60,7 +60,7 @@ fn the_check_sees_every_package_whole() {
         ("coprocessor.", 0, 3),
         ("raft_cmdpb.", 2, 24),
         ("raft_serverpb.", 1, 12),
-        ("schedulerpb.", 2, 52),
+        ("schedulerpb.", 2, 53),
         ("tinykvpb.", 0, 0),
         ("tipb.", 8, 43),
         ("etcdserverpb.", 5, 43),
