@@ -2,7 +2,7 @@
 
 use client::error::Cause;
 
-/// What the process ends with; the table is in the head of the [crate](crate).
+/// What the process ends with; the table is in the head of the [crate].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// It is not done.

@@ -1,5 +1,5 @@
 //! The calls of `tinykvpb.TinyKv`, an arm each: from the wire to storage's types and back; and those of
-//! our own service beside it ([`admin`]).
+//! our own service beside it (`admin`).
 //!
 //! An arm decides nothing. What a request may ask is checked by storage, what a failure is called by
 //! [`respond`](crate::respond).
