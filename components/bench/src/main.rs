@@ -55,9 +55,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser as _;
+use program::Signals;
 use runtime::clock::{Clock, SystemClock};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::arguments::{Command, CommandLine, Options};
 use crate::keys::Values;
@@ -117,27 +117,6 @@ async fn measure(options: &Options) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// What a person or a supervisor says to a process that should end. Without it, the systems that were
-/// started would go on.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        let interrupt = signal(SignalKind::interrupt())?;
-        Ok(Signals { interrupt, terminate: signal(SignalKind::terminate())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }
 
 fn read(path: &Path) -> Result<Results, String> {

@@ -14,8 +14,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use ctl::Session;
+use program::Signals;
 use runtime::flags::with_two_dashes;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cluster::{Cluster, Ended, PlaygroundError};
 use crate::console::{HELP, Lines, Wish};
@@ -61,26 +61,6 @@ fn main() -> ExitCode {
         Err(error) => {
             banner::complain(&error.to_string());
             ExitCode::FAILURE
-        }
-    }
-}
-
-/// What a person or a supervisor says to a process that should end.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        let interrupt = signal(SignalKind::interrupt())?;
-        Ok(Signals { interrupt, terminate: signal(SignalKind::terminate())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
         }
     }
 }

@@ -27,4 +27,4 @@ mod signals;
 pub use entry::{About, entry};
 pub use failure::Failure;
 pub use serving::{ListenError, async_runtime, listen};
-pub use signals::{end_with_a_panic, listen_to_signals};
+pub use signals::{Signals, end_with_a_panic, listen_to_signals};

@@ -40,19 +40,22 @@ pub fn end_with_a_panic(failure: Arc<Failure>) {
     }));
 }
 
-/// What a person or a supervisor says to a process that should end.
-struct Signals {
+/// What a person or a supervisor says to a process that should end. Who listens has to end by itself:
+/// whatever it started, it stops.
+pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
-    fn listen() -> io::Result<Self> {
+    /// From now on.
+    pub fn listen() -> io::Result<Self> {
         let interrupt = signal(SignalKind::interrupt())?;
         Ok(Signals { interrupt, terminate: signal(SignalKind::terminate())? })
     }
 
-    async fn next(&mut self) {
+    /// Waits for one.
+    pub async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
