@@ -3,6 +3,7 @@
 //! - [`process`]: real programs, started on free ports, watched by what they log, and killed;
 //! - [`cluster`]: a scheduler and stores of these programs, over one folder;
 //! - [`eventually`]: waits for what comes about by itself;
+//! - [`fuzz`]: messages that are nearly right;
 //! - [`documented`]: the page on configuration, against what the programs say of themselves;
 //! - [`scripts`]: golden scripts, a folder at a time.
 //!
@@ -10,6 +11,7 @@
 
 pub mod cluster;
 pub mod documented;
+pub mod fuzz;
 pub mod process;
 pub mod scripts;
 

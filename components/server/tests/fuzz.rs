@@ -7,11 +7,11 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use engine::{Engine, Layout, Memory};
-use http_body::{Body as _, Frame};
+use http_body::Body as _;
+use http_body_util::Full;
 use program::Failure;
 use prost::Message;
 use proto::kvrpcpb::{
@@ -27,31 +27,12 @@ use server::service::Service as Calls;
 use server::service::room::Room;
 use slog::{Discard, Logger, o};
 use storage::{Kv, Limits, Standalone, Storage};
-use tonic::Status;
+use tests::fuzz::{cases, damage};
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
 
 /// How many requests are tried, if nobody says otherwise.
 const CASES: u64 = 20_000;
-
-fn cases() -> u64 {
-    std::env::var("FUZZ_CASES").map_or(CASES, |cases| cases.parse().expect("a number"))
-}
-
-/// A request with one message.
-struct One(Option<Bytes>);
-
-impl http_body::Body for One {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
-    }
-}
 
 /// A message as gRPC frames it.
 fn framed(message: &[u8]) -> Vec<u8> {
@@ -60,20 +41,6 @@ fn framed(message: &[u8]) -> Vec<u8> {
     frame.put_u32(u32::try_from(message.len()).expect("it is short"));
     frame.put_slice(message);
     frame.to_vec()
-}
-
-/// Changes some bytes.
-fn damage(bytes: &mut Vec<u8>, rng: &mut Rng) {
-    for _ in 0..rng.below(4) {
-        let place = usize::try_from(rng.below(bytes.len() as u64 + 1)).expect("it is short");
-        let byte = rng.next_u64().to_le_bytes()[0];
-        match rng.below(4) {
-            0 => bytes.insert(place, byte),
-            1 => bytes.truncate(place.max(1)),
-            _ if place < bytes.len() => bytes[place] = byte,
-            _ => bytes.push(byte),
-        }
-    }
 }
 
 /// Every call, with a request that makes sense.
@@ -154,7 +121,7 @@ async fn any_bytes_for_any_call_are_answered() {
 
     let (seeds, mut rng) = (seeds(), Rng::new(7));
     let mut served = 0;
-    for _ in 0..cases() {
+    for _ in 0..cases(CASES) {
         let (own, message) = rng.pick(&seeds).unwrap();
         let name = if rng.chance(1, 8) { rng.pick(&seeds).unwrap().0 } else { own };
         let mut frame = message.clone();
@@ -163,7 +130,7 @@ async fn any_bytes_for_any_call_are_answered() {
         if rng.chance(1, 8) {
             damage(&mut frame, &mut rng);
         }
-        let mut request = http::Request::new(Body::new(One(Some(frame.into()))));
+        let mut request = http::Request::new(Body::new(Full::<Bytes>::from(frame)));
         *request.method_mut() = http::Method::POST;
         *request.uri_mut() = format!("/tinykvpb.TinyKv/{name}").parse().unwrap();
         let kind = http::HeaderValue::from_static("application/grpc");
@@ -173,5 +140,5 @@ async fn any_bytes_for_any_call_are_answered() {
         assert_eq!((room.calls(), room.bytes()), (0, 0), "{name} keeps room");
     }
     assert_eq!(failure.reason(), None);
-    assert!(served > cases() / 10 && served < cases(), "{served} were served");
+    assert!(served > cases(CASES) / 10 && served < cases(CASES), "{served} were served");
 }

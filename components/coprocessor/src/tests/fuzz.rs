@@ -7,6 +7,7 @@ use proto::tipb::{
     TopN,
 };
 use runtime::Rng;
+use tests::fuzz::{cases, damage};
 
 use super::bad_input::{dag, fixture, selection, step, table_scan};
 use super::language::Parser;
@@ -14,27 +15,8 @@ use super::world::{TABLE, World, all_rows, column, range};
 use crate::datum::Datum;
 use crate::{ANALYZE, DAG, row, table};
 
-/// How many damaged plans and rows are tried; `FUZZ_CASES` in the environment says how many more.
+/// How many damaged plans and rows are tried, if nobody says otherwise.
 const CASES: u64 = 20_000;
-
-fn cases() -> u64 {
-    std::env::var("FUZZ_CASES").map_or(CASES, |cases| cases.parse().expect("a number"))
-}
-
-/// Changes some bytes.
-fn damage(bytes: &mut Vec<u8>, rng: &mut Rng) {
-    for _ in 0..=rng.below(4) {
-        let place = usize::try_from(rng.below(bytes.len() as u64 + 1)).unwrap();
-        let byte = rng.next_u64().to_le_bytes()[0];
-        match rng.below(4) {
-            0 => bytes.insert(place, byte),
-            1 => bytes.truncate(place.max(1)),
-            _ if place < bytes.len() && rng.chance(1, 4) => drop(bytes.remove(place)),
-            _ if place < bytes.len() => bytes[place] = byte,
-            _ => bytes.push(byte),
-        }
-    }
-}
 
 #[test]
 fn any_bytes_for_a_plan_are_answered() {
@@ -76,7 +58,7 @@ fn any_bytes_for_a_plan_are_answered() {
     let columns = AnalyzeReq { tp: 1, col_req: Some(columns), ..AnalyzeReq::default() };
     seeds.push((ANALYZE, columns.encode_to_vec()));
     let mut served = 0;
-    for _ in 0..cases() {
+    for _ in 0..cases(CASES) {
         let (tp, bytes) = rng.pick(&seeds).unwrap();
         let (tp, mut bytes) = (*tp, bytes.clone());
         damage(&mut bytes, &mut rng);
@@ -85,7 +67,7 @@ fn any_bytes_for_a_plan_are_answered() {
             Request { tp, data: bytes.into(), ranges, start_ts: 100, ..Request::default() };
         served += u64::from(world.ask(&request).other_error.is_empty());
     }
-    assert!(served > cases() / 100 && served < cases(), "{served} were served");
+    assert!(served > cases(CASES) / 100 && served < cases(CASES), "{served} were served");
 }
 
 #[test]
@@ -101,7 +83,7 @@ fn any_bytes_for_rows_are_answered() {
     ]);
     let entry = table::index_key(TABLE, 1, &[Datum::Bytes(b"ab".to_vec()).lend()], Some(3));
     let mut outcomes = [0_u64; 2];
-    for number in 0..cases() / 10 {
+    for number in 0..cases(CASES) / 10 {
         let mut world = World::new();
         let (mut value, mut key) = (good.clone(), entry[table::RECORD_KEY_LEN..].to_vec());
         damage(&mut value, &mut rng);
@@ -124,5 +106,5 @@ fn any_bytes_for_rows_are_answered() {
         let answer = world.select(&plan, ranges, 100);
         outcomes[usize::from(answer.other_error.is_empty())] += 1;
     }
-    assert!(outcomes.iter().all(|count| *count > cases() / 100), "{outcomes:?}");
+    assert!(outcomes.iter().all(|count| *count > cases(CASES) / 100), "{outcomes:?}");
 }

@@ -3,6 +3,7 @@
 use prost::Message as _;
 use proto::eraftpb::{self, MessageType};
 use runtime::Rng;
+use tests::fuzz::{cases, damage};
 
 use super::*;
 use crate::Error;
@@ -181,12 +182,12 @@ fn arbitrary_records_never_panic() {
     assert!(accepted > 5_000, "only {accepted} records were let in");
 }
 
-/// How many damaged messages are tried; `FUZZ_CASES` in the environment says how many more.
+/// How many damaged messages are tried, if nobody says otherwise.
 const CASES: u64 = 20_000;
 
 #[test]
 fn any_bytes_for_a_message_are_refused_or_say_again_what_was_read() {
-    let cases = std::env::var("FUZZ_CASES").map_or(CASES, |cases| cases.parse().unwrap());
+    let cases = cases(CASES);
     let seeds: Vec<_> = one_of_each()
         .into_iter()
         .map(|message| eraftpb::Message::from(message).encode_to_vec())
@@ -195,10 +196,7 @@ fn any_bytes_for_a_message_are_refused_or_say_again_what_was_read() {
     let (mut read, mut refused) = (0, 0);
     for _ in 0..cases {
         let mut bytes = rng.pick(&seeds).unwrap().clone();
-        for _ in 0..=rng.below(3) {
-            let place = usize::try_from(rng.below(bytes.len() as u64)).unwrap();
-            bytes[place] = rng.next_u64().to_le_bytes()[0];
-        }
+        damage(&mut bytes, &mut rng);
         let Ok(wire) = eraftpb::Message::decode(&bytes[..]) else { continue };
         match Message::try_from(wire) {
             Ok(message) => {

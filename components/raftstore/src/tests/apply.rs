@@ -16,6 +16,7 @@ use runtime::reply::Reply;
 use runtime::worker::{Inline, Queue, Tasks, queue};
 use runtime::{Rng, mark};
 use slog::{Discard, Logger, o};
+use tests::fuzz::damage;
 
 use super::cluster::{Waiter, found, peer, put};
 use crate::apply::{encode_admin, encode_change_peer, encode_write};
@@ -346,23 +347,6 @@ fn outcome(entries: &[(EntryType, Vec<u8>)]) -> (Vec<String>, String) {
     (shown, held)
 }
 
-/// Bytes that nearly are a command.
-fn damaged(rng: &mut Rng, whole: &[u8]) -> Vec<u8> {
-    let mut bytes = whole.to_vec();
-    for _ in 0..rng.below(4) {
-        if let Some(place) = usize::try_from(rng.below(bytes.len().max(1) as u64)).ok()
-            && let Some(byte) = bytes.get_mut(place)
-        {
-            *byte = u8::try_from(rng.below(256)).unwrap();
-        }
-    }
-    let length = usize::try_from(rng.below(bytes.len() as u64 + 1)).unwrap();
-    if rng.chance(1, 3) {
-        bytes.truncate(length);
-    }
-    bytes
-}
-
 #[test]
 fn bytes_that_are_no_command_have_the_same_end_on_every_replica() {
     let mut bench = Bench::new();
@@ -380,7 +364,9 @@ fn bytes_that_are_no_command_have_the_same_end_on_every_replica() {
             let data = if rng.chance(1, 4) {
                 (0..rng.below(40)).map(|_| u8::try_from(rng.below(256)).unwrap()).collect()
             } else {
-                damaged(&mut rng, &known.data)
+                let mut data = known.data.to_vec();
+                damage(&mut data, &mut rng);
+                data
             };
             entries.push((known.entry_type(), data));
         }

@@ -12,6 +12,7 @@ use proto::schedulerpb::{
     StoreStats,
 };
 use runtime::Rng;
+use tests::fuzz::{cases, damage};
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
@@ -19,12 +20,8 @@ use tonic::{Request, Status};
 
 use crate::fixture::{Fixture, store};
 
-/// How many requests are tried; `FUZZ_CASES` in the environment says how many more.
+/// How many requests are tried, if nobody says otherwise.
 const CASES: u64 = 4000;
-
-fn cases() -> u64 {
-    std::env::var("FUZZ_CASES").map_or(CASES, |cases| cases.parse().expect("a number"))
-}
 
 /// Messages as bytes.
 struct Raw;
@@ -108,26 +105,17 @@ async fn any_bytes_for_any_call_are_answered() {
     let (seeds, mut rng) = (seeds(&fixture), Rng::new(5));
     let mut client = Grpc::new(fixture.channel.clone());
     let mut served = 0;
-    for _ in 0..cases() {
+    for _ in 0..cases(CASES) {
         let (own, message) = rng.pick(&seeds).unwrap();
         let name = if rng.chance(1, 8) { rng.pick(&seeds).unwrap().0 } else { own };
         let mut bytes = message.clone();
-        for _ in 0..rng.below(4) {
-            let place = usize::try_from(rng.below(bytes.len() as u64 + 1)).unwrap();
-            let byte = rng.next_u64().to_le_bytes()[0];
-            match rng.below(3) {
-                0 => bytes.insert(place, byte),
-                1 => bytes.truncate(place),
-                _ if place < bytes.len() => bytes[place] = byte,
-                _ => bytes.push(byte),
-            }
-        }
+        damage(&mut bytes, &mut rng);
         client.ready().await.expect("it serves");
         let request = Request::new(Bytes::from(bytes));
         served +=
             u64::from(client.unary(request, PathAndQuery::from_static(name), Raw).await.is_ok());
     }
-    assert!(served > cases() / 10 && served < cases(), "{served} were served");
+    assert!(served > cases(CASES) / 10 && served < cases(CASES), "{served} were served");
     assert_eq!(fixture.failure.reason(), None);
     fixture.put_store(store(2)).await.unwrap();
     assert_eq!(fixture.timestamps(1, 1).await.unwrap().len(), 1);
