@@ -40,6 +40,7 @@ use runtime::worker::Tasks;
 use slog::{Logger, info, warn};
 use tokio::runtime::Handle;
 use tonic::Status;
+use tonic::codegen::tokio_stream::once;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::error::{Error, Result};
@@ -340,7 +341,7 @@ impl Candidate {
     async fn renew(&self, session: &mut Session) -> std::result::Result<(), Status> {
         let sent = self.now();
         let request = LeaseKeepAliveRequest { id: session.lease };
-        let once = Once(Some(request));
+        let once = once(request);
         let mut leases = LeaseClient::new(self.outside.channel.clone());
         let answers = leases.lease_keep_alive(once).await?;
         let answer = answers.into_inner().message().await?;
@@ -404,19 +405,5 @@ impl Candidate {
         }
         // When there is nobody to hear it, the process is ending.
         let _ = ask(&self.keeper, Task::Follow).await;
-    }
-}
-
-/// A stream of one message.
-struct Once<T>(Option<T>);
-
-impl<T: Unpin> tonic::codegen::tokio_stream::Stream for Once<T> {
-    type Item = T;
-
-    fn poll_next(
-        mut self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<T>> {
-        std::task::Poll::Ready(self.0.take())
     }
 }

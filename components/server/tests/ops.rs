@@ -15,6 +15,7 @@ use proto::tinykvpb::tiny_kv_client::TinyKvClient;
 use runtime::clock::{Clock, SystemClock};
 use tests::process::Process;
 use tokio::task::JoinSet;
+use tonic::codegen::tokio_stream::{Once, once};
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
@@ -149,7 +150,7 @@ async fn tools_learn_which_calls_there_are_only_if_they_may() {
     let ask = || {
         let list = MessageRequest::ListServices(String::new());
         let request = ServerReflectionRequest { host: String::new(), message_request: Some(list) };
-        Stream(Some(request))
+        once(request)
     };
     let mut node = Node::start(&home.path().join("closed"), &["--standalone"]);
     let mut tool = ServerReflectionClient::new(node.channel().await);
@@ -285,22 +286,8 @@ async fn callers_that_go_away_leave_nothing_behind() {
     .await;
 }
 
-/// A client's end of a call that streams: what it says, and then nothing more.
-struct Stream<T>(Option<T>);
-
-impl<T: Unpin> tonic::codegen::tokio_stream::Stream for Stream<T> {
-    type Item = T;
-
-    fn poll_next(
-        mut self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<T>> {
-        std::task::Poll::Ready(self.0.take())
-    }
-}
-
-fn of_cluster<T>(said: T, cluster: Option<u64>) -> Request<Stream<T>> {
-    let mut request = Request::new(Stream(Some(said)));
+fn of_cluster<T>(said: T, cluster: Option<u64>) -> Request<Once<T>> {
+    let mut request = Request::new(once(said));
     if let Some(cluster) = cluster {
         let value = MetadataValue::from(cluster);
         request.metadata_mut().insert(server::transport::CLUSTER_KEY, value);

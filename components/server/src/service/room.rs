@@ -23,6 +23,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use http_body::{Frame, SizeHint};
+use http_body_util::{BodyExt as _, Full};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Service, http};
@@ -139,7 +140,7 @@ where
             return Box::pin(self.service.call(request));
         }
         let Some(share) = self.room.enter() else {
-            let refused = self.service.call(request.map(|_| Body::new(Nothing::new())));
+            let refused = self.service.call(request.map(|_| Body::new(Full::new(NOTHING))));
             return Box::pin(refused);
         };
         request.extensions_mut().insert(Arc::clone(&share));
@@ -148,32 +149,19 @@ where
         let answered = self.service.call(request);
         Box::pin(async move {
             let response = answered.await?;
-            Ok(response.map(|body| Body::new(Held { body, _share: share })))
+            // An answer keeps its call's share until it has left.
+            Ok(response.map(|body| {
+                Body::new(body.map_frame(move |frame| {
+                    let _held = &share;
+                    frame
+                }))
+            }))
         })
     }
 }
 
-/// An empty message, in place of one that is not read.
-struct Nothing(Option<Bytes>);
-
-impl Nothing {
-    fn new() -> Self {
-        // Not compressed, and no bytes long.
-        Nothing(Some(Bytes::from_static(&[0; 5])))
-    }
-}
-
-impl http_body::Body for Nothing {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
-    }
-}
+/// An empty message, not compressed, in place of one that is not read.
+const NOTHING: Bytes = Bytes::from_static(&[0; 5]);
 
 /// A request whose bytes are counted as they arrive.
 struct Counted {
@@ -198,32 +186,6 @@ impl http_body::Body for Counted {
             return Poll::Ready(Some(Err(too_much())));
         }
         Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// An answer that keeps its call's share until it has left.
-struct Held {
-    body: Body,
-    _share: Arc<Share>,
-}
-
-impl http_body::Body for Held {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        Pin::new(&mut self.body).poll_frame(context)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -281,7 +243,7 @@ mod tests {
                     length += frame?.data_ref().map_or(0, Bytes::len);
                 }
                 let has_share = request.extensions().get::<Arc<Share>>().is_some();
-                let mut response = http::Response::new(Body::new(Nothing::new()));
+                let mut response = http::Response::new(Body::new(Full::new(NOTHING)));
                 response.extensions_mut().insert((has_share, length));
                 Ok(response)
             })
@@ -289,7 +251,7 @@ mod tests {
     }
 
     fn request(length: usize) -> http::Request<Body> {
-        http::Request::new(Body::new(Nothing(Some(Bytes::from(vec![1; length])))))
+        http::Request::new(Body::new(Full::<Bytes>::from(vec![1; length])))
     }
 
     #[test]
