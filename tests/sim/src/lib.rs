@@ -10,6 +10,7 @@
 
 pub mod bank;
 pub mod mutants;
+pub mod outcome;
 pub mod raft;
 pub mod store;
 pub mod swarm;

@@ -1,23 +1,64 @@
 //! Many seeds: on all cores, or from a list.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
-/// Calls `work` for the seeds from 1 to `last`, each once, on all cores. A panic in one of them is the caller's.
-pub fn each_seed(last: u64, work: impl Fn(u64) + Sync) {
-    let next = AtomicU64::new(1);
-    let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..cores {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed > last {
-                        return;
-                    }
-                    work(seed);
+use runtime::clock::{Clock, SystemClock};
+
+/// Which seeds are run.
+#[derive(Clone, Copy, Debug)]
+pub struct Seeds {
+    /// The first.
+    pub from: u64,
+    /// How many, unless time decides.
+    pub count: u64,
+    /// As many as fit into so many seconds.
+    pub seconds: Option<u64>,
+}
+
+impl Seeds {
+    /// Calls `work` for each, once, on so many cores, until it breaks. What is under way then comes to its
+    /// end. A panic in one of them is the caller's.
+    pub fn each(self, cores: usize, work: impl Fn(u64) -> ControlFlow<()> + Sync) {
+        let start = SystemClock.now();
+        let from = match self.seconds {
+            // A run by time takes seeds that nobody has tried.
+            Some(_) if self.from == 1 => SystemClock.wall().as_secs() * 1_000_000,
+            Some(_) | None => self.from,
+        };
+        let (next, end) = (AtomicU64::new(from), from.saturating_add(self.count));
+        let is_over = AtomicBool::new(false);
+        let labour = || {
+            while !is_over.load(Ordering::Relaxed) {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                let is_done = match self.seconds.map(Duration::from_secs) {
+                    Some(limit) => SystemClock.now().since(start) >= limit,
+                    None => seed >= end,
+                };
+                if is_done {
+                    return;
                 }
-            });
-        }
+                if work(seed).is_break() {
+                    is_over.store(true, Ordering::Relaxed);
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..cores {
+                scope.spawn(labour);
+            }
+        });
+    }
+}
+
+/// Calls `work` for the seeds from 1 to `last`, each once, on all cores. A panic in one of them is the
+/// caller's.
+pub fn each_seed(last: u64, work: impl Fn(u64) + Sync) {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    Seeds { from: 1, count: last, seconds: None }.each(cores, |seed| {
+        work(seed);
+        ControlFlow::Continue(())
     });
 }
 

@@ -39,8 +39,6 @@ mod slow;
 mod teller;
 mod time;
 
-use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -50,6 +48,8 @@ use self::book::{Book, Transaction};
 use self::city::City;
 use self::rules::Records;
 use self::teller::Teller;
+use crate::outcome::{self, Failure};
+use crate::store::check::STORES;
 use crate::store::simulation::Simulation;
 use crate::store::workload::name;
 use crate::store::{Property, Violation};
@@ -72,56 +72,30 @@ static ENDS: Property = Property {
 
 type Verdict<T = ()> = Result<T, Violation>;
 
-/// A run that went well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Run {
-    /// What clients did.
-    pub counts: Counts,
-    /// The same whenever this seed is run.
-    pub trace: u64,
-}
-
-/// A run that did not.
-#[derive(Debug)]
-pub struct Failure {
-    /// The seed that shows it.
-    pub seed: u64,
-    /// The promise that was broken.
-    pub violation: Violation,
-    /// The last events before it was noticed.
-    pub story: Vec<String>,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for line in &self.story {
-            writeln!(f, "    {line}")?;
-        }
-        writeln!(f, "broken: {}", self.violation)?;
-        write!(f, "replay with: make simulate BANK={}", self.seed)
-    }
-}
+/// A run that went well, and what clients did in it.
+pub type Run = outcome::Run<Counts>;
 
 /// Runs a seed. A failure tells the last `lines` events.
 pub fn run(seed: u64, lines: usize) -> Result<Run, Box<Failure>> {
-    match play(seed, 0) {
-        Ok(run) => Ok(run),
-        // The same again, and this time somebody takes notes.
-        Err(first) => Err(play(seed, lines).err().unwrap_or(first)),
-    }
+    outcome::told(lines, |lines| play(seed, lines))
 }
 
 fn play(seed: u64, lines: usize) -> Result<Run, Box<Failure>> {
-    let failure = |violation, story| Box::new(Failure { seed, violation, story });
-    let mut bank = Bank::new(seed, lines).map_err(|violation| failure(violation, Vec::new()))?;
-    let result = catch_unwind(AssertUnwindSafe(|| bank.run()));
-    let world = bank.simulation.world;
-    let violation = match result {
-        Ok(Ok(counts)) => return Ok(Run { counts, trace: world.trace.hash() }),
-        Ok(Err(violation)) => violation,
-        Err(panic) => crate::store::check::STORES.violated(crate::raft::message(panic.as_ref())),
+    let failure = |violation, after, story| {
+        let replay = format!("make simulate BANK={seed}");
+        Box::new(Failure { seed, violation, after, story, replay })
     };
-    Err(failure(violation, world.into_story()))
+    let begun = Bank::new(seed, lines);
+    let mut bank = begun.map_err(|violation| failure(violation, "nothing".into(), Vec::new()))?;
+    let judged = outcome::guarded(&STORES, || bank.run());
+    let world = bank.simulation.world;
+    match judged {
+        Ok(counts) => Ok(Run { counts, trace: world.trace.hash() }),
+        Err(violation) => {
+            let after = format!("{:?}", world.now());
+            Err(failure(violation, after, world.into_story()))
+        }
+    }
 }
 
 /// The world of a seed, and all that clients do in it.

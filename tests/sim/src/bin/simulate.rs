@@ -13,14 +13,16 @@
 //! the first. Every hundredth seed runs twice and must do the same. The exit code says whether all went
 //! well.
 
+use std::fmt::Debug;
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
 use runtime::clock::{Clock, SystemClock};
 use sim::bank;
+use sim::outcome::Failure;
 use sim::store::{Counts, Deeds, LINES, Run, run, run_governed};
+use sim::swarm::Seeds;
 
 /// What was asked for.
 #[derive(Clone, Copy)]
@@ -29,11 +31,9 @@ struct Options {
     bank: Option<u64>,
     only_bank: bool,
     is_governed: bool,
-    seconds: Option<u64>,
-    cores: u64,
-    from: u64,
-    count: u64,
-    lines: u64,
+    seeds: Seeds,
+    cores: usize,
+    lines: usize,
     keep_going: bool,
 }
 
@@ -60,11 +60,9 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
         bank: None,
         only_bank: false,
         is_governed: false,
-        seconds: None,
+        seeds: Seeds { from: 1, count: 200, seconds: None },
         cores: 1,
-        from: 1,
-        count: 200,
-        lines: LINES as u64,
+        lines: LINES,
         keep_going: false,
     };
     while let Some(name) = arguments.next() {
@@ -75,11 +73,11 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
             "--bank" => options.bank = Some(value),
             "--real-scheduler" => options.is_governed = value > 0,
             "--only-bank" => options.only_bank = value > 0,
-            "--seconds" => options.seconds = Some(value),
-            "--cores" => options.cores = value.max(1),
-            "--from" => options.from = value,
-            "--count" => options.count = value,
-            "--lines" => options.lines = value,
+            "--seconds" => options.seeds.seconds = Some(value),
+            "--cores" => options.cores = size(value).max(1),
+            "--from" => options.seeds.from = value,
+            "--count" => options.seeds.count = value,
+            "--lines" => options.lines = size(value),
             "--keep-going" => options.keep_going = value > 0,
             _ => return Err(format!("there is no option {name}")),
         }
@@ -87,20 +85,34 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
     Ok(options)
 }
 
-/// Runs a seed, or says what was wrong.
-fn examine(seed: u64, options: &Options, twice: bool) -> Result<(Run, Deeds), String> {
-    let lines = usize::try_from(options.lines).unwrap_or(usize::MAX);
-    let run = || {
-        let run = if options.is_governed {
-            run_governed(seed, lines)
+fn size(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+impl Options {
+    fn stores(&self, seed: u64) -> Result<(Run, Deeds), Box<Failure>> {
+        if self.is_governed {
+            run_governed(seed, self.lines)
         } else {
-            run(seed, lines).map(|run| (run, Deeds::default()))
-        };
-        run.map_err(|failure| failure.to_string())
-    };
-    let first = run()?;
-    if twice {
-        let second = run()?;
+            run(seed, self.lines).map(|run| (run, Deeds::default()))
+        }
+    }
+
+    fn bank(&self, seed: u64) -> Result<bank::Run, Box<Failure>> {
+        bank::run(seed, self.lines)
+    }
+}
+
+/// Runs a seed, or says what was wrong. If it is to be run twice, it must do the same.
+fn examine<R: PartialEq + Debug>(
+    seed: u64,
+    is_twice: bool,
+    run: impl Fn(u64) -> Result<R, Box<Failure>>,
+) -> Result<R, String> {
+    let run = |seed| run(seed).map_err(|failure| failure.to_string());
+    let first = run(seed)?;
+    if is_twice {
+        let second = run(seed)?;
         if first != second {
             return Err(format!("seed {seed} does not do the same twice: {first:?}, {second:?}"));
         }
@@ -108,145 +120,99 @@ fn examine(seed: u64, options: &Options, twice: bool) -> Result<(Run, Deeds), St
     Ok(first)
 }
 
-fn replay(seed: u64, options: &Options) -> ExitCode {
-    match examine(seed, options, true) {
-        Ok((Run { counts, trace }, deeds)) => {
-            say(&format!("seed {seed}: nothing wrong, trace {trace:016x}\n{counts}"));
-            if options.is_governed {
-                say(&format!("scheduler: {deeds}"));
-            }
-            ExitCode::SUCCESS
-        }
-        Err(problem) => {
-            say(&problem);
-            ExitCode::FAILURE
-        }
-    }
+/// Says how a seed ended.
+fn told(ended: Result<String, String>) -> ExitCode {
+    let (text, code) = match ended {
+        Ok(text) => (text, ExitCode::SUCCESS),
+        Err(problem) => (problem, ExitCode::FAILURE),
+    };
+    say(&text);
+    code
 }
 
-/// Runs a seed as a bank, or says what was wrong.
-fn examine_bank(seed: u64, options: &Options, twice: bool) -> Result<bank::Run, String> {
-    let lines = usize::try_from(options.lines).unwrap_or(usize::MAX);
-    let first = bank::run(seed, lines).map_err(|failure| failure.to_string())?;
-    if twice {
-        let second = bank::run(seed, lines).map_err(|failure| failure.to_string())?;
-        if first != second {
-            return Err(format!("bank {seed} does not do the same twice: {first:?}, {second:?}"));
-        }
-    }
-    Ok(first)
+fn replay(seed: u64, options: &Options) -> ExitCode {
+    let examined = examine(seed, true, |seed| options.stores(seed));
+    told(examined.map(|(Run { counts, trace }, deeds)| {
+        let text = format!("seed {seed}: nothing wrong, trace {trace:016x}\n{counts}");
+        if options.is_governed { format!("{text}\nscheduler: {deeds}") } else { text }
+    }))
 }
 
 fn replay_bank(seed: u64, options: &Options) -> ExitCode {
-    match examine_bank(seed, options, true) {
-        Ok(bank::Run { counts, trace }) => {
-            say(&format!("bank {seed}: nothing wrong, trace {trace:016x}\n{counts}"));
-            ExitCode::SUCCESS
-        }
-        Err(problem) => {
-            say(&problem);
-            ExitCode::FAILURE
-        }
-    }
+    let examined = examine(seed, true, |seed| options.bank(seed));
+    told(examined.map(|bank::Run { counts, trace }| {
+        format!("bank {seed}: nothing wrong, trace {trace:016x}\n{counts}")
+    }))
 }
 
-/// What all cores work on.
-struct Work {
-    next: AtomicU64,
-    end: u64,
-    is_over: AtomicBool,
-    counts: Mutex<Counts>,
-    deeds: Mutex<Deeds>,
-    banks: Mutex<bank::Counts>,
-    failures: Mutex<u64>,
+/// What all runs did together.
+#[derive(Default)]
+struct Sum {
+    counts: Counts,
+    deeds: Deeds,
+    banks: bank::Counts,
+    failures: u64,
 }
 
 fn simulate(options: &Options) -> ExitCode {
-    let clock = SystemClock;
-    let start = clock.now();
-    let from = match options.seconds {
-        // A run by time takes seeds that nobody has tried.
-        Some(_) if options.from == 1 => clock.wall().as_secs() * 1_000_000,
-        Some(_) | None => options.from,
-    };
-    let work = Work {
-        next: AtomicU64::new(from),
-        end: from.saturating_add(options.count),
-        is_over: AtomicBool::new(false),
-        counts: Mutex::default(),
-        deeds: Mutex::default(),
-        banks: Mutex::default(),
-        failures: Mutex::default(),
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..options.cores {
-            scope.spawn(|| labour(&work, options));
+    let start = SystemClock.now();
+    let sum = Mutex::new(Sum::default());
+    options.seeds.each(options.cores, |seed| {
+        let is_twice = seed.is_multiple_of(100);
+        let mut problems = Vec::new();
+        if !options.only_bank {
+            match examine(seed, is_twice, |seed| options.stores(seed)) {
+                Ok((run, deeds)) => {
+                    let mut sum = sum.lock().expect("no core died");
+                    sum.counts += run.counts;
+                    sum.deeds += deeds;
+                }
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if !options.is_governed && (options.only_bank || seed.is_multiple_of(4)) {
+            match examine(seed, is_twice, |seed| options.bank(seed)) {
+                Ok(run) => sum.lock().expect("no core died").banks += run.counts,
+                Err(problem) => problems.push(problem),
+            }
+        }
+        for problem in &problems {
+            say(problem);
+        }
+        sum.lock().expect("no core died").failures += problems.len() as u64;
+        if problems.is_empty() || options.keep_going {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
         }
     });
-    let counts = work.counts.into_inner().expect("no core died");
-    let failures = work.failures.into_inner().expect("no core died");
-    let seconds = clock.now().since(start).as_secs_f64();
-    let minutes = counts.millis / 60_000;
-    say(&format!("{counts}\n{seconds:.1} s for {minutes} simulated minutes"));
-    let banks = work.banks.into_inner().expect("no core died");
-    let deeds = work.deeds.into_inner().expect("no core died");
-    if options.is_governed {
-        say(&format!("scheduler: {deeds}"));
-    } else {
-        say(&format!("banks: {banks}"));
+    let sum = sum.into_inner().expect("no core died");
+    let seconds = SystemClock.now().since(start).as_secs_f64();
+    let mut missing = Vec::new();
+    if !options.only_bank {
+        let minutes = sum.counts.millis / 60_000;
+        say(&format!("{}\n{seconds:.1} s for {minutes} simulated minutes", sum.counts));
+        // Under the real scheduler no replica is damaged at rest, and all else is told by its deeds.
+        if !options.is_governed {
+            missing.extend(sum.counts.missing());
+        }
     }
-    if failures > 0 {
-        say(&format!("{failures} seeds failed"));
+    if options.is_governed {
+        say(&format!("scheduler: {}", sum.deeds));
+        missing.extend(sum.deeds.missing());
+    } else {
+        say(&format!("banks: {}", sum.banks));
+        missing.extend(sum.banks.missing());
+    }
+    if sum.failures > 0 {
+        say(&format!("{} seeds failed", sum.failures));
         return ExitCode::FAILURE;
     }
-    // Under the real scheduler no replica is damaged at rest, and everything else is told by its deeds.
-    let missing = if options.is_governed {
-        deeds.missing()
-    } else {
-        [counts.missing(), banks.missing()].concat()
-    };
     if !missing.is_empty() {
         say(&format!("that proves too little: hardly any {}", missing.join(", ")));
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
-}
-
-fn labour(work: &Work, options: &Options) {
-    let start = SystemClock.now();
-    while !work.is_over.load(Ordering::Relaxed) {
-        let seed = work.next.fetch_add(1, Ordering::Relaxed);
-        let is_done = match options.seconds {
-            Some(limit) => SystemClock.now().since(start) >= Duration::from_secs(limit),
-            None => seed >= work.end,
-        };
-        if is_done {
-            return;
-        }
-        if !options.only_bank {
-            match examine(seed, options, seed.is_multiple_of(100)) {
-                Ok((run, deeds)) => {
-                    *work.counts.lock().expect("no core died") += run.counts;
-                    *work.deeds.lock().expect("no core died") += deeds;
-                }
-                Err(problem) => work.fail(&problem, options),
-            }
-        }
-        if !options.is_governed && (options.only_bank || seed.is_multiple_of(4)) {
-            match examine_bank(seed, options, seed.is_multiple_of(100)) {
-                Ok(run) => *work.banks.lock().expect("no core died") += run.counts,
-                Err(problem) => work.fail(&problem, options),
-            }
-        }
-    }
-}
-
-impl Work {
-    fn fail(&self, problem: &str, options: &Options) {
-        self.is_over.store(!options.keep_going, Ordering::Relaxed);
-        *self.failures.lock().expect("no core died") += 1;
-        say(problem);
-    }
 }
 
 /// The one place where this program prints.

@@ -9,21 +9,20 @@
 //! `--steps` changes the length of the safety phase, `--lines` that of the story after a failure. The
 //! exit code says whether all went well.
 
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
-use runtime::clock::{Clock, Instant, SystemClock};
-use sim::raft::{Counts, Failure, LINES, Run, STEPS, run};
+use runtime::clock::{Clock, SystemClock};
+use sim::outcome::Failure;
+use sim::raft::{Counts, LINES, Run, STEPS, run};
+use sim::swarm::Seeds;
 
 /// What was asked for.
 struct Options {
     seed: Option<u64>,
-    seconds: Option<u64>,
-    cores: u64,
-    from: u64,
-    count: u64,
+    seeds: Seeds,
+    cores: u32,
     steps: u64,
     lines: u64,
 }
@@ -47,10 +46,8 @@ fn main() -> ExitCode {
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
     let mut options = Options {
         seed: None,
-        seconds: None,
+        seeds: Seeds { from: 1, count: 200, seconds: None },
         cores: 1,
-        from: 1,
-        count: 200,
         steps: STEPS,
         lines: LINES as u64,
     };
@@ -59,10 +56,10 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
         let value: u64 = value.parse().map_err(|_| format!("{name} needs a number"))?;
         match name.as_str() {
             "--seed" => options.seed = Some(value),
-            "--seconds" => options.seconds = Some(value),
-            "--cores" => options.cores = value.max(1),
-            "--from" => options.from = value,
-            "--count" => options.count = value,
+            "--seconds" => options.seeds.seconds = Some(value),
+            "--cores" => options.cores = u32::try_from(value).unwrap_or(1).max(1),
+            "--from" => options.seeds.from = value,
+            "--count" => options.seeds.count = value,
             "--steps" => options.steps = value,
             "--lines" => options.lines = value,
             _ => return Err(format!("there is no option {name}")),
@@ -90,38 +87,27 @@ fn replay(seed: u64, options: &Options) -> ExitCode {
     }
 }
 
-/// What all cores work on.
-struct Work {
-    next: AtomicU64,
-    is_over: AtomicBool,
-    counts: Mutex<Counts>,
-    failure: Mutex<Option<Box<Failure>>>,
-}
-
 fn simulate(options: &Options) -> ExitCode {
-    let clock = SystemClock;
-    let start = clock.now();
-    let work = Work {
-        next: AtomicU64::new(first_seed(options, clock)),
-        is_over: AtomicBool::new(false),
-        counts: Mutex::default(),
-        failure: Mutex::default(),
-    };
-    let end = work.next.load(Ordering::Relaxed).saturating_add(options.count);
-    std::thread::scope(|scope| {
-        for _ in 0..options.cores {
-            scope.spawn(|| labour(&work, options, end, start));
+    let start = SystemClock.now();
+    let (counts, failure) = (Mutex::new(Counts::default()), Mutex::new(None));
+    options.seeds.each(options.cores as usize, |seed| match options.run(seed) {
+        Ok(run) => {
+            *counts.lock().expect("no core died") += run.counts;
+            ControlFlow::Continue(())
+        }
+        Err(found) => {
+            failure.lock().expect("no core died").get_or_insert(found);
+            ControlFlow::Break(())
         }
     });
-    let counts = work.counts.into_inner().expect("no core died");
-    let seconds = clock.now().since(start).as_secs_f64();
+    let counts = counts.into_inner().expect("no core died");
+    let seconds = SystemClock.now().since(start).as_secs_f64();
     say(&counts.to_string());
     #[expect(clippy::cast_precision_loss, reason = "a rate needs no twelve digits")]
     let rate = counts.steps as f64 * 60e-6 / seconds;
-    #[expect(clippy::cast_precision_loss, reason = "there are not that many cores")]
-    let each = rate / options.cores as f64;
+    let each = rate / f64::from(options.cores);
     say(&format!("{seconds:.1} s; {rate:.1} million steps a minute, {each:.1} on each core"));
-    if let Some(failure) = work.failure.into_inner().expect("no core died") {
+    if let Some(failure) = failure.into_inner().expect("no core died") {
         say(&failure.to_string());
         return ExitCode::FAILURE;
     }
@@ -131,35 +117,6 @@ fn simulate(options: &Options) -> ExitCode {
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
-}
-
-/// A run by time takes seeds that nobody has tried; a run by number begins where it is told to.
-fn first_seed(options: &Options, clock: SystemClock) -> u64 {
-    match options.seconds {
-        Some(_) if options.from == 1 => clock.wall().as_secs() * 1_000_000,
-        Some(_) | None => options.from,
-    }
-}
-
-fn labour(work: &Work, options: &Options, end: u64, start: Instant) {
-    let limit = options.seconds.map(Duration::from_secs);
-    while !work.is_over.load(Ordering::Relaxed) {
-        let seed = work.next.fetch_add(1, Ordering::Relaxed);
-        let is_done = match limit {
-            Some(limit) => SystemClock.now().since(start) >= limit,
-            None => seed >= end,
-        };
-        if is_done {
-            return;
-        }
-        match options.run(seed) {
-            Ok(run) => *work.counts.lock().expect("no core died") += run.counts,
-            Err(failure) => {
-                work.is_over.store(true, Ordering::Relaxed);
-                work.failure.lock().expect("no core died").get_or_insert(failure);
-            }
-        }
-    }
 }
 
 /// The one place where this program prints.

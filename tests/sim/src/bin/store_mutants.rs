@@ -3,12 +3,13 @@
 //! Each bug gets a child process of this program, because a bug is chosen by the environment. The table
 //! is Markdown, for `docs/simulation.md`. The exit code says whether all bugs were found.
 
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use sim::mutants::{End, examine};
 use sim::store::Violation;
+use sim::swarm::Seeds;
 use sim::{bank, store};
 
 /// The bugs of `runtime::mutant` that this simulation is to find. The one that is not
@@ -84,28 +85,15 @@ fn main() -> ExitCode {
 fn child(play: Play, count: Option<u64>) -> ExitCode {
     std::panic::set_hook(Box::new(|_| {}));
     let count = count.unwrap_or(SEEDS_MAX);
-    let (next, found) = (AtomicU64::new(1), Mutex::new(None));
-    std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed > count {
-                        return;
-                    }
-                    if let Some(violation) = play.run(seed) {
-                        let mut found = found.lock().expect("nobody panics with it");
-                        let is_first = found.as_ref().is_none_or(|(first, _)| seed < *first);
-                        if is_first {
-                            *found = Some((seed, violation));
-                        }
-                        // Those that are under way may fail as well, with a smaller seed.
-                        next.fetch_max(count, Ordering::Relaxed);
-                        return;
-                    }
-                }
-            });
+    let found = Mutex::new(None);
+    Seeds { from: 1, count, seconds: None }.each(2, |seed| {
+        let Some(violation) = play.run(seed) else { return ControlFlow::Continue(()) };
+        let mut found = found.lock().expect("nobody panics with it");
+        // Those that were under way with the first one may have smaller seeds.
+        if found.as_ref().is_none_or(|(first, _)| seed < *first) {
+            *found = Some((seed, violation));
         }
+        ControlFlow::Break(())
     });
     match found.into_inner().expect("nobody panicked with it") {
         None => ExitCode::SUCCESS,

@@ -38,14 +38,13 @@ mod state;
 pub(crate) mod trace;
 mod world;
 
-use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 pub use check::{Property, Violation};
 pub use counts::Counts;
 pub use params::Params;
 
 use world::World;
+
+use crate::outcome::{self, Failure};
 
 /// Every group starts as if it had a history up to here, as the regions of a store do.
 const FIRST_INDEX: raft::Index = 5;
@@ -56,76 +55,33 @@ const FIRST_TERM: raft::Term = 5;
 /// Steps of the safety phase of one seed, unless somebody wants another number.
 pub const STEPS: u64 = 20_000;
 
-/// A run that went well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Run {
-    /// What it did.
-    pub counts: Counts,
-    /// The same whenever this seed is run.
-    pub trace: u64,
-}
-
-/// A run that did not.
-#[derive(Debug)]
-pub struct Failure {
-    /// The seed that shows it.
-    pub seed: u64,
-    /// The steps that were asked for.
-    pub steps: u64,
-    /// The property that was broken.
-    pub violation: Violation,
-    /// After how many steps.
-    pub at: u64,
-    /// The last events before it.
-    pub story: Vec<String>,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for line in &self.story {
-            writeln!(f, "    {line}")?;
-        }
-        writeln!(f, "broken after {} steps: {}", self.at, self.violation)?;
-        if self.steps == STEPS {
-            write!(f, "replay with: make simulate-raft SEED={}", self.seed)
-        } else {
-            write!(f, "replay with: make simulate-raft SEED={} STEPS={}", self.seed, self.steps)
-        }
-    }
-}
+/// A run that went well, and what it did.
+pub type Run = outcome::Run<Counts>;
 
 /// How many events a failure tells, unless somebody wants more.
 pub const LINES: usize = 60;
 
 /// Runs `seed` with a safety phase of `steps` steps. A failure tells the last `lines` events.
 pub fn run(seed: u64, steps: u64, lines: usize) -> Result<Run, Box<Failure>> {
-    match play(seed, steps, 0) {
-        Ok(run) => Ok(run),
-        // The same again, and this time somebody takes notes.
-        Err(first) => Err(play(seed, steps, lines).err().unwrap_or(first)),
-    }
+    outcome::told(lines, |lines| play(seed, steps, lines))
 }
 
 fn play(seed: u64, steps: u64, lines: usize) -> Result<Run, Box<Failure>> {
-    let failure = |violation, at, story| Box::new(Failure { seed, steps, violation, at, story });
+    let failure = |violation, at: u64, story| {
+        let others = if steps == STEPS { String::new() } else { format!(" STEPS={steps}") };
+        let replay = format!("make simulate-raft SEED={seed}{others}");
+        Box::new(Failure { seed, violation, after: format!("{at} steps"), story, replay })
+    };
     let mut world =
         World::new(seed, steps, lines).map_err(|violation| failure(violation, 0, Vec::new()))?;
-    let result = catch_unwind(AssertUnwindSafe(|| {
+    let judged = outcome::guarded(&check::CORE, || {
         for _ in 0..steps {
             world.step()?;
         }
         world.recover()
-    }));
-    let violation = match result {
-        Ok(Ok(())) => return Ok(Run { counts: world.counts, trace: world.trace.hash() }),
-        Ok(Err(violation)) => violation,
-        Err(panic) => check::CORE.violated(message(panic.as_ref())),
-    };
-    Err(failure(violation, world.counts.steps, world.trace.into_lines()))
-}
-
-/// What a panic says.
-pub(crate) fn message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message").into()
+    });
+    match judged {
+        Ok(()) => Ok(Run { counts: world.counts, trace: world.trace.hash() }),
+        Err(violation) => Err(failure(violation, world.counts.steps, world.trace.into_lines())),
+    }
 }

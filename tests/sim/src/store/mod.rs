@@ -46,8 +46,6 @@ mod story;
 pub(crate) mod workload;
 mod world;
 
-use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 pub use check::zones::{Moment, Registers};
@@ -60,78 +58,47 @@ pub use world::{Happened, World};
 
 use simulation::Simulation;
 
-/// A run that went well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Run {
-    /// What it did.
-    pub counts: Counts,
-    /// The same whenever this seed is run.
-    pub trace: u64,
-}
+use crate::outcome::{self, Failure};
 
-/// A run that did not.
-#[derive(Debug)]
-pub struct Failure {
-    /// The seed that shows it.
-    pub seed: u64,
-    /// Whether the real scheduler decided.
-    pub is_governed: bool,
-    /// The property that was broken.
-    pub violation: Violation,
-    /// After how many events.
-    pub events: u64,
-    /// And when, by the world's time.
-    pub at: Duration,
-    /// The last events before it.
-    pub story: Vec<String>,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for line in &self.story {
-            writeln!(f, "    {line}")?;
-        }
-        writeln!(f, "broken after {} events, at {:?}: {}", self.events, self.at, self.violation)?;
-        let scheduler = if self.is_governed { "SCHEDULER=real " } else { "" };
-        write!(f, "replay with: make simulate {scheduler}SEED={}", self.seed)
-    }
-}
+/// A run that went well, and what it did.
+pub type Run = outcome::Run<Counts>;
 
 /// How many events a failure tells, unless somebody wants more.
 pub const LINES: usize = 80;
 
 /// Runs a seed. A failure tells the last `lines` events.
 pub fn run(seed: u64, lines: usize) -> Result<Run, Box<Failure>> {
-    let play = |lines| play(seed, Simulation::new(seed, lines)).map(|(run, _)| run);
-    // If it fails, the same again, and this time somebody takes notes.
-    play(0).map_err(|first| play(lines).err().unwrap_or(first))
+    let play = |lines| play(seed, Simulation::new(seed, lines), "");
+    outcome::told(lines, play).map(|(run, _)| run)
 }
 
 /// Runs a seed under the real scheduler, and tells what that did.
 pub fn run_governed(seed: u64, lines: usize) -> Result<(Run, Deeds), Box<Failure>> {
-    let play = |lines| play(seed, Simulation::governed(seed, lines));
-    let told = |failure: Box<Failure>| Box::new(Failure { is_governed: true, ..*failure });
-    play(0).map_err(|first| told(play(lines).err().unwrap_or(first)))
+    outcome::told(lines, |lines| play(seed, Simulation::governed(seed, lines), "SCHEDULER=real "))
 }
 
-fn play(seed: u64, simulation: Verdict<Simulation>) -> Result<(Run, Deeds), Box<Failure>> {
-    let failure = |violation, events, at, story| {
-        Box::new(Failure { seed, is_governed: false, violation, events, at, story })
+fn play(
+    seed: u64,
+    simulation: Verdict<Simulation>,
+    settings: &str,
+) -> Result<(Run, Deeds), Box<Failure>> {
+    let failure = |violation, events: u64, at: Duration, story| {
+        let after = format!("{events} events, at {at:?}");
+        let replay = format!("make simulate {settings}SEED={seed}");
+        Box::new(Failure { seed, violation, after, story, replay })
     };
     let mut simulation =
         simulation.map_err(|violation| failure(violation, 0, Duration::ZERO, Vec::new()))?;
-    let result = catch_unwind(AssertUnwindSafe(|| {
+    let judged = outcome::guarded(&check::STORES, || {
         simulation.disturbed()?;
         simulation.recover()
-    }));
+    });
     let deeds = simulation.governor.as_ref().map(|governor| governor.deeds).unwrap_or_default();
     let world = simulation.world;
     let (at, mut counts) = (world.now(), world.counts);
     counts.millis = settings::whole_micros(at) / 1000;
-    let violation = match result {
-        Ok(Ok(())) => return Ok((Run { counts, trace: world.trace.hash() }, deeds)),
-        Ok(Err(violation)) => violation,
-        Err(panic) => check::STORES.violated(crate::raft::message(panic.as_ref())),
-    };
-    Err(failure(violation, counts.events, at, world.into_story()))
+    match judged {
+        Ok(()) => Ok((Run { counts, trace: world.trace.hash() }, deeds)),
+        Err(violation) => Err(failure(violation, counts.events, at, world.into_story())),
+    }
 }
