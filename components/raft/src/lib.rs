@@ -236,5 +236,5 @@ pub use crate::log::RaftLog;
 pub use crate::message::{Body, Index, Message, NodeId, Position, Term};
 pub use crate::raft::{Raft, Role};
 pub use crate::raw_node::{Lease, RawNode, ReadState, Ready};
-pub use crate::status::{SoftState, StateRole, Status};
+pub use crate::status::{FollowerStatus, SoftState, StateRole, Status};
 pub use crate::storage::{MemoryStorage, Storage};

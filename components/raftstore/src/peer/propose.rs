@@ -3,8 +3,8 @@
 use proto::RegionId;
 use proto::eraftpb::ConfChangeType;
 use proto::metapb::Peer as PeerRecord;
-use raft::Position;
 use raft::progress::ProgressState;
+use raft::{FollowerStatus, Position};
 use runtime::clock::Instant;
 use runtime::reply::Reply;
 use slog::info;
@@ -114,14 +114,14 @@ impl Peer {
         self.node.propose_conf_change(&change).map_err(|error| self.refusal(&error))
     }
 
-    /// The follower that has most of the log, of those that follow it and were heard of within an election
-    /// timeout: one that needs a snapshot, or does not answer, would keep the region waiting for nothing.
+    /// The follower that has most of the log, of those that follow it and answer: one that needs a snapshot
+    /// would keep the region waiting for nothing.
     fn best_heir(&self, context: &Context) -> Option<PeerRecord> {
         let truncated = self.storage().truncated().index;
         let status = self.node.status();
         let heirs = status.followers.iter().filter(|follower| {
             follower.match_index >= truncated
-                && follower.silent_ticks < context.config.election_ticks
+                && answers(context, follower)
                 && matches!(follower.state, ProgressState::Replicate { .. })
         });
         self.find(heirs.max_by_key(|follower| follower.match_index)?.id)
@@ -131,12 +131,9 @@ impl Peer {
         if to == self.own {
             return Ok(());
         }
-        // While it is handed over nothing is proposed, so an heir that is gone would stop the region for
-        // an election timeout, at each of the scheduler's attempts.
-        let heartbeats_missed = 2 * context.config.heartbeat_ticks;
         let status = self.node.status();
         let heir = status.followers.iter().find(|follower| follower.id == to.id);
-        if heir.is_some_and(|heir| heir.silent_ticks > heartbeats_missed) {
+        if heir.is_some_and(|heir| !answers(context, heir)) {
             runtime::mark!("an heir that does not answer");
             return Err(RegionError::Busy("the heir does not answer"));
         }
@@ -163,6 +160,13 @@ impl Peer {
             | raft::Error::Storage(_) => RegionError::Refused("Raft does not take the command"),
         }
     }
+}
+
+/// Whether a follower has not been silent for longer than two heartbeats. Nothing is proposed while
+/// leadership is handed over, so an heir that is gone would stop the region for an election timeout, at each
+/// attempt.
+fn answers(context: &Context, follower: &FollowerStatus) -> bool {
+    follower.silent_ticks <= 2 * context.config.heartbeat_ticks
 }
 
 /// Whether this store has a region of this id, has had one, or has heard of one. Ids are never given out
