@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use client::Timestamp;
 
 use crate::args::Gc;
@@ -42,35 +43,49 @@ pub(crate) async fn collect(
         stores.len()
     ));
 
-    let (mut regions, mut locks, mut start) = (0, 0, bytes::Bytes::new());
-    loop {
-        let region = admin.resolve_locks(&start, safe_point).await?;
-        (regions, locks, start) = (regions + 1, locks + region.locks, region.next);
-        if start.is_empty() || regions % TOLD_EVERY == 0 {
-            progress(format!("{regions} regions: {locks} old locks resolved"));
-        }
-        if start.is_empty() {
-            break;
-        }
+    let mut resolved = Walk::new("old locks resolved");
+    while let Some(start) = &resolved.next {
+        let region = admin.resolve_locks(start, safe_point).await?;
+        resolved.step(region.locks, region.next, progress);
     }
-    let (mut regions, mut removed) = (0, 0);
-    loop {
-        let region = admin.collect_garbage(&start, safe_point).await?;
-        (regions, removed, start) = (regions + 1, removed + region.removed, region.next);
-        if start.is_empty() || regions % TOLD_EVERY == 0 {
-            progress(format!("{regions} regions: {removed} records removed"));
-        }
-        if start.is_empty() {
-            break;
-        }
+    let mut collected = Walk::new("records removed");
+    while let Some(start) = &collected.next {
+        let region = admin.collect_garbage(start, safe_point).await?;
+        collected.step(region.removed, region.next, progress);
     }
     Ok(Output::Record(vec![
         ("safe_point", Cell::Number(safe_point.get())),
         ("stores", Cell::Number(stores.len() as u64)),
-        ("regions", Cell::Number(regions)),
-        ("locks", Cell::Number(locks)),
-        ("removed", Cell::Number(removed)),
+        ("regions", Cell::Number(collected.regions)),
+        ("locks", Cell::Number(resolved.found)),
+        ("removed", Cell::Number(collected.found)),
     ]))
+}
+
+/// A walk over all regions, and how far it got.
+struct Walk {
+    /// What is counted.
+    what: &'static str,
+    regions: u64,
+    found: u64,
+    /// The first key of the next region, unless that was the last one.
+    next: Option<Bytes>,
+}
+
+impl Walk {
+    fn new(what: &'static str) -> Walk {
+        Walk { what, regions: 0, found: 0, next: Some(Bytes::new()) }
+    }
+
+    /// One region is done, in which so many were found; `next` is the first key after it, empty for infinity.
+    fn step(&mut self, found: u64, next: Bytes, progress: &mut (dyn FnMut(String) + Send)) {
+        self.regions += 1;
+        self.found += found;
+        if next.is_empty() || self.regions.is_multiple_of(TOLD_EVERY) {
+            progress(format!("{} regions: {} {}", self.regions, self.found, self.what));
+        }
+        self.next = Some(next).filter(|next| !next.is_empty());
+    }
 }
 
 /// The moment before which nobody may read any more.
