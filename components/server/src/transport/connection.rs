@@ -190,6 +190,9 @@ pub(super) fn of_cluster<T>(body: T, cluster: u64) -> Request<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+    use std::net::TcpListener;
+    use std::path::Path;
     use std::sync::Mutex;
 
     use bytes::Bytes;
@@ -212,6 +215,31 @@ mod tests {
         }
     }
 
+    struct At(String);
+
+    impl Resolver for At {
+        fn address(&self, _store: StoreId) -> Address<'_> {
+            Box::pin(async { Ok(self.0.clone()) })
+        }
+    }
+
+    fn shared(folder: &Path, resolver: Arc<dyn Resolver>) -> Arc<Shared> {
+        let log = Logger::root(Discard, o!());
+        let (builds, sends, receives) = (1, 1, 1);
+        let age = Duration::from_mins(1);
+        let limits = Limits { space_bytes: 1, builds, sends, receives, age };
+        let snapshots = SnapManager::open(folder.join("snap"), limits, log.clone()).unwrap();
+        Arc::new(Shared {
+            cluster: 1,
+            resolver,
+            snapshots: Arc::new(snapshots),
+            pace: Pace::new(units::Bytes::mib(1)),
+            meters: StreamMeters::new(&Metrics::new("tinykv")),
+            log,
+            router: Mutex::default(),
+        })
+    }
+
     fn message(bytes: usize) -> RaftMessage {
         let context = Bytes::from(vec![0; bytes]);
         let inner = eraftpb::Message { context, ..eraftpb::Message::default() };
@@ -226,20 +254,7 @@ mod tests {
     #[test]
     fn a_store_that_is_not_there_costs_a_bounded_number_of_messages_and_of_bytes() {
         let home = tempfile::tempdir().unwrap();
-        let log = Logger::root(Discard, o!());
-        let (builds, sends, receives) = (1, 1, 1);
-        let age = Duration::from_mins(1);
-        let limits = Limits { space_bytes: 1, builds, sends, receives, age };
-        let snapshots = SnapManager::open(home.path().join("snap"), limits, log.clone()).unwrap();
-        let shared = Arc::new(Shared {
-            cluster: 1,
-            resolver: Arc::new(Nowhere),
-            snapshots: Arc::new(snapshots),
-            pace: Pace::new(units::Bytes::mib(1)),
-            meters: StreamMeters::new(&Metrics::new("tinykv")),
-            log,
-            router: Mutex::default(),
-        });
+        let shared = shared(home.path(), Arc::new(Nowhere));
         // Nobody drives it, so nothing is taken out.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let start = |id| Connection::start(runtime.handle(), Arc::clone(&shared), StoreId::new(id));
@@ -249,5 +264,29 @@ mod tests {
         assert_eq!(count, QUEUE_BYTES / message(1 << 20).encoded_len());
         assert_eq!(taken(&large, 1 << 20), 0, "what was refused takes no room");
         assert!(large.waiting_bytes.load(Ordering::Relaxed) <= QUEUE_BYTES);
+    }
+    /// What the kernel takes is acknowledged, so that to whoever sends nothing looks wrong.
+    #[test]
+    fn a_store_that_swallows_everything_is_given_up_and_dialled_again() {
+        let home = tempfile::tempdir().unwrap();
+        let swallows = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = At(swallows.local_addr().unwrap().to_string());
+        let shared = shared(home.path(), Arc::new(address));
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let connection = Connection::start(runtime.handle(), shared, StoreId::new(2));
+        let (mut first, _) = swallows.accept().unwrap();
+        connection.send(message(100)).unwrap();
+        // It was connected: the greeting came. Then it is never answered, and never closed from here.
+        let mut greeting = [0; 24];
+        first.read_exact(&mut greeting).unwrap();
+        assert_eq!(&greeting, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+        swallows.accept().expect("it is dialled again");
+        let mut rest = Vec::new();
+        first.read_to_end(&mut rest).expect("the first one was closed");
+        assert!(!rest.is_empty());
     }
 }
