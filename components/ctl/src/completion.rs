@@ -63,6 +63,8 @@ complete -o default -F _tinykv_ctl tinykv-ctl
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     #[test]
@@ -75,5 +77,15 @@ mod tests {
                 assert!(script.contains(line), "{line} is not in\n{script}");
             }
         }
+    }
+
+    #[test]
+    fn bash_completes_by_it() {
+        let ask =
+            r#"COMP_WORDS=(tinykv-ctl txn ""); COMP_CWORD=2; _tinykv_ctl; echo "${COMPREPLY[@]}""#;
+        let script = format!("set -eu; {}\n{ask}", script(Shell::Bash));
+        let answer = Command::new("bash").args(["-c", &script]).output().expect("there is a bash");
+        let words = String::from_utf8(answer.stdout).unwrap();
+        assert!(answer.status.success() && words.starts_with("get put delete scan"), "{words}");
     }
 }

@@ -11,7 +11,8 @@ pub(crate) fn welcome(cluster: &Cluster, line: &CommandLine, is_terminal: bool) 
     say("The cluster is running:");
     say("");
     for member in cluster.members() {
-        say(&format!("  {:<10} {:<16} {}", member.name, member.address, member.log.display()));
+        let (pages, log) = (format!("http://{}", member.pages), member.log.display());
+        say(&format!("  {:<10} {:<16} {pages:<23} {log}", member.name, member.address));
     }
     say("");
     say(&format!("  data       {}", cluster.dir().display()));

@@ -129,6 +129,7 @@ impl Cluster {
         let mut command = Command::new(program("tinykv-server")?);
         command
             .arg(format!("-addr={address}"))
+            .args(["--status-addr", "127.0.0.1:0"])
             .arg(format!("-scheduler={}", self.scheduler_address()))
             .args(REPORTS)
             .arg(argument("-path", &self.dir.join(file)));

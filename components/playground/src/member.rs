@@ -24,6 +24,8 @@ pub(crate) struct Member {
     pub(crate) name: String,
     /// Where it serves.
     pub(crate) address: String,
+    /// Where it shows how it is, to a browser or to Prometheus.
+    pub(crate) pages: String,
     /// What it logs.
     pub(crate) log: PathBuf,
     child: Child,
@@ -49,14 +51,14 @@ impl Member {
         // Ctrl-c goes to the playground alone, which stops the others in their order.
         command.process_group(0).kill_on_drop(true);
         let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
-        let address = tokio::select! {
-            address = until_serving(log, before) => address,
+        let (pages, address) = tokio::select! {
+            addresses = until_serving(log, before) => addresses,
             status = child.wait() => return Err(failed(format!("it ended ({})", told(status)))),
             () = sleep(START_MAX) => {
                 return Err(failed(format!("it does not serve after {START_MAX:?}")));
             }
         };
-        Ok(Member { name: name.to_owned(), address, log: log.to_owned(), child })
+        Ok(Member { name: name.to_owned(), address, pages, log: log.to_owned(), child })
     }
 
     /// Waits until it ends.
@@ -86,22 +88,25 @@ fn told(status: std::io::Result<ExitStatus>) -> String {
     status.map_or_else(|error| error.to_string(), |status| status.to_string())
 }
 
-/// Waits until a log says where its process serves; what it had said `before` is another one's.
-async fn until_serving(log: &Path, before: u64) -> String {
+/// Waits until a log says where its process serves; what it had said `before` is another one's. Answers where
+/// its pages are, which it says first, and where it serves.
+async fn until_serving(log: &Path, before: u64) -> (String, String) {
     let before = usize::try_from(before).unwrap_or(usize::MAX);
     loop {
         // What cannot be read yet may be soon.
         let said = std::fs::read_to_string(log).unwrap_or_default();
-        if let Some(address) = said.get(before..).unwrap_or_default().lines().find_map(address) {
-            return address;
+        let said = said.get(before..).unwrap_or_default();
+        let find = |what| said.lines().find_map(|line| address(line, what));
+        if let Some(address) = find("serving") {
+            return (find("status port open").unwrap_or_default(), address);
         }
         sleep(LOOK).await;
     }
 }
 
-/// The address in the line with which a process says that it serves.
-fn address(line: &str) -> Option<String> {
-    let (_, rest) = line.split_once("serving")?.1.split_once("addr: ")?;
+/// The address in a line that says `what`.
+fn address(line: &str, what: &str) -> Option<String> {
+    let (_, rest) = line.split_once(what)?.1.split_once("addr: ")?;
     rest.split([' ', ',']).next().map(str::to_owned)
 }
 
@@ -110,10 +115,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_address_is_read_from_the_line_that_says_serving() {
+    fn an_address_is_read_from_the_line_that_says_what_it_is() {
         let line = "Nov 21 11:00:00.000 INFO serving, addr: 127.0.0.1:20160, store: 1";
-        assert_eq!(address(line).as_deref(), Some("127.0.0.1:20160"));
-        assert_eq!(address("Nov 21 11:00:00.000 INFO listening, addr: 127.0.0.1:1"), None);
-        assert_eq!(address("serving"), None);
+        assert_eq!(address(line, "serving").as_deref(), Some("127.0.0.1:20160"));
+        let line = "Nov 21 11:00:00.000 INFO status port open, addr: 127.0.0.1:1";
+        assert_eq!(address(line, "serving"), None);
+        assert_eq!(address(line, "status port open").as_deref(), Some("127.0.0.1:1"));
+        assert_eq!(address("serving", "serving"), None);
     }
 }

@@ -15,7 +15,7 @@ use proto::tinykvpb::tiny_kv_client::TinyKvClient;
 use runtime::clock::{Clock, SystemClock};
 use tests::process::Process;
 use tokio::task::JoinSet;
-use tonic::codegen::tokio_stream::{Once, once};
+use tonic::codegen::tokio_stream::{Once, once, pending};
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
@@ -177,6 +177,22 @@ async fn a_store_without_its_scheduler_lives_and_is_not_ready() {
     node.process.terminate();
     let (status, log) = node.process.finish();
     assert!(status.success(), "{log:?}");
+}
+
+/// A call that never ends holds the first signal up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_second_signal_ends_at_once() {
+    let home = tempfile::tempdir().unwrap();
+    let mut node = Node::start(home.path(), &["--standalone", "--set", "reflection=true"]);
+    let mut tools = ServerReflectionClient::new(node.channel().await);
+    let endless = tools.server_reflection_info(pending()).await.expect("it listens");
+    node.process.terminate();
+    node.process.wait_for("a second signal ends at once");
+    node.process.terminate();
+    let (status, log) = node.process.finish();
+    assert_eq!(status.code(), Some(1), "{log:?}");
+    assert!(!log.iter().any(|line| line.contains("some calls did not end in time")), "{log:?}");
+    drop(endless);
 }
 
 /// The calls that are refused say so in a way that makes clients try again, and what is acknowledged is
