@@ -74,17 +74,22 @@ impl PeerStorage {
         begin
     }
 
-    /// A snapshot was built, or could not be. It is of no use if the members have changed meanwhile: a
-    /// new one would refuse it.
+    /// A snapshot was built, or could not be. It is of no use if the region has changed meanwhile: a new
+    /// member would not find itself in it, and a store that has the right part of a split already would wait
+    /// for that range for ever.
     pub(crate) fn snapshot_built(&mut self, snapshot: Option<Snapshot>) {
         self.snapshot.is_being_built = false;
-        let conf_ver = self.region.epoch().conf_ver;
+        let epoch = self.region.epoch();
         self.snapshot.built = snapshot.filter(|snapshot| {
-            region_of(snapshot).is_some_and(|region| region.epoch().conf_ver == conf_ver)
+            let is_as_now = region_of(snapshot).is_some_and(|region| region.epoch() == epoch);
+            if !is_as_now {
+                runtime::mark!("a snapshot of the region as it was");
+            }
+            is_as_now
         });
     }
 
-    /// What was built is not sent any more: it is damaged, gone, or of other members.
+    /// What was built is not sent any more: it is damaged, gone, or of the region as it was.
     pub(crate) fn forget_snapshot(&mut self) {
         self.snapshot.built = None;
     }

@@ -12,7 +12,7 @@ use raft::Storage as _;
 use runtime::mark;
 use runtime::units::Period;
 
-use super::cluster::{Cluster, FIRST, Plan, peer, put, short_logs, spoil};
+use super::cluster::{Cluster, FIRST, Plan, peer, put, quiet, short_logs, spoil};
 use super::net::{kind, to_store};
 use crate::config::Config;
 use crate::message::Command;
@@ -317,6 +317,31 @@ fn a_snapshot_that_overlaps_another_region_waits_for_its_range() {
     for key in keys {
         assert_eq!(cluster.get(key).as_deref(), Some("1"));
     }
+}
+
+/// It shows the whole range, a part of which the store that it is for has as the right part by then.
+#[test]
+fn a_snapshot_that_was_being_built_when_its_region_was_split_is_not_sent() {
+    let mut cluster = Cluster::new(3, &[1, 2], quiet());
+    cluster.lead(FIRST, 1);
+    cluster.put("a", "1");
+    cluster.put("x", "1");
+    cluster.net.lose(|message| message.region_id == 1 && to_store(message) == 3);
+    cluster.change(FIRST, AddNode, peer(3));
+    let whole = snapshot_of(&mut cluster, 1, FIRST);
+    cluster.split(FIRST, "m", 2);
+    let second = RegionId::new(2);
+    cluster
+        .tick_until("the right part is there", |cluster| stage_of(cluster, 3, second) == "active");
+    mark::reset();
+    let process = cluster.at(1).process.as_mut().unwrap();
+    let leader = process.raft.peers.get_mut(&FIRST).unwrap();
+    leader.node.storage_mut().snapshot_built(Some(whole));
+    assert_eq!(mark::hits("a snapshot of the region as it was"), 1);
+    cluster.net.heal();
+    cluster.converge(FIRST);
+    cluster.converge(second);
+    assert_eq!(cluster.region(3, FIRST).end_key, cluster.region(3, second).start_key);
 }
 
 /// A snapshot as a store builds it now.
