@@ -30,6 +30,7 @@ use std::time::Duration;
 use proto::errorpb;
 use proto::kvrpcpb::{KeyError, LockInfo};
 use proto::metapb::{Peer, Region};
+use proto::tinykvext;
 use tonic::{Code, ConnectError, Status};
 
 use crate::backoff::Reason;
@@ -162,6 +163,12 @@ impl Failure {
             | Code::Unimplemented
             | Code::Unauthenticated => Failure::Refused(text),
         }
+    }
+
+    /// What an answer in a batch says in place of a response: the same status, in other words.
+    pub fn of_batch(failure: &tinykvext::Failure) -> Self {
+        let code = i32::try_from(failure.code).map_or(Code::Unknown, Code::from);
+        Failure::of_status(&Status::new(code, failure.message.clone()))
     }
 
     /// An attempt without any answer.

@@ -115,7 +115,8 @@ pub fn run(config: &Config, about: &About, logger: &Logger) -> Result<(), NodeEr
     };
     shown.keeps(to_show);
     let kv = Arc::new(Kv::new(kept.storage(), storage::Limits::default()));
-    let service = Service::new(kv, Arc::clone(&failure), kept.peers(), &metrics, logger.clone());
+    let (told, peers) = (Arc::clone(&failure), kept.peers());
+    let service = Service::new(kv, told, peers, Arc::clone(&room), &metrics, logger.clone());
     let front = Front { listener, service, room, shown, reflection: config.reflection };
     let served = runtime.block_on(serve(front, &kept, &stopping, logger));
     // From the outside in: once no task of the runtime is left, nobody uses the storage, and what is
@@ -273,14 +274,15 @@ async fn serve(
     background.spawn(shown.report(reporter));
     let described = if reflection { Some(describe()?) } else { None };
     let server = transport()
-        .add_service(service.clone().into_server(room))
-        .add_service(service.into_admin_server())
+        .add_service(service.clone().into_server())
+        .add_service(service.into_own_server())
         .add_service(health)
         .add_optional_service(described);
     info!(logger, "serving"; "addr" => %bound);
     let shutdown = async {
         stopping.asked().await;
         kept.prepare_to_stop().await;
+        room.close();
     };
     let serving = server.serve_with_incoming_shutdown(Incoming::new(listener), shutdown);
     let mut serving = std::pin::pin!(serving);

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proto::kvrpcpb::{KeyError, LockInfo, WriteConflict};
-use proto::{coprocessor as wire, errorpb, kvrpcpb};
+use proto::{coprocessor as wire, errorpb, kvrpcpb, tinykvext};
 use storage::{Error, Locked, RegionError};
 use tonic::Status;
 
@@ -167,9 +167,30 @@ pub fn alone() -> Status {
     Status::unimplemented("this node serves alone; it has no peers on other stores")
 }
 
-/// Calls come one by one.
-pub fn no_batches() -> Status {
-    Status::unimplemented("this store takes no batches; send the calls one by one")
+/// There are as many streams of batches as there may be.
+pub fn no_streams() -> Status {
+    Status::resource_exhausted("there are too many streams of batches; send the calls one by one")
+}
+
+/// A batch that is longer than any may be.
+pub fn too_many_requests(requests: usize, limit: usize) -> Status {
+    Status::invalid_argument(format!("a batch of {requests} requests; the limit is {limit}"))
+}
+
+/// A request of a batch that asks for nothing, or for something that this store has never heard of.
+pub fn unknown_call() -> Status {
+    Status::unimplemented("this store does not know the call")
+}
+
+/// Whoever asked does not wait any more.
+pub fn late(waited: Duration) -> Status {
+    Status::deadline_exceeded(format!("not done within {waited:?}"))
+}
+
+/// What a call would have ended with, as an answer in a batch.
+pub fn in_batch(status: &Status) -> tinykvext::Failure {
+    let code = u32::try_from(i32::from(status.code())).expect("codes are small");
+    tinykvext::Failure { code, message: status.message().to_owned() }
 }
 
 /// A call without a field for failures.

@@ -2,7 +2,8 @@
 //!
 //! The whole way of a request is in it: the frame of gRPC, the message, the arm, the storage. The seeds
 //! are requests that make sense, of every call; what is sent is a seed with a few bytes changed, under
-//! the name of any call. `FUZZ_CASES` in the environment says how many are tried.
+//! the name of any call. Batches are messages on a stream, with some of those requests in each.
+//! `FUZZ_CASES` in the environment says how many are tried.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -106,19 +107,46 @@ async fn status(response: http::Response<Body>) -> u32 {
     status.to_str().expect("a number").parse().expect("a number")
 }
 
+/// A node with an empty storage.
+struct Node {
+    calls: Calls,
+    room: Arc<Room>,
+    failure: Arc<Failure>,
+}
+
+impl Node {
+    fn new() -> Self {
+        let engine: Arc<dyn Engine> = Arc::new(Memory::new(Layout::Kv));
+        let standalone = Standalone::unsynced(engine).expect("it is empty");
+        let kv = Arc::new(Kv::new(Arc::new(standalone) as Arc<dyn Storage>, Limits::default()));
+        let failure = Arc::new(Failure::new(Stop::new().trigger()));
+        let metrics = Metrics::new("tinykv");
+        let log = Logger::root(Discard, o!());
+        let room = Room::new(64, 16 << 20);
+        let calls = Calls::new(kv, Arc::clone(&failure), None, Arc::clone(&room), &metrics, log);
+        Node { calls, room, failure }
+    }
+
+    /// After each request.
+    fn check(&self, name: &str) {
+        assert_eq!((self.room.calls(), self.room.bytes()), (0, 0), "{name} keeps room");
+    }
+}
+
+/// A call that sends these bytes.
+fn post(path: &str, frames: Vec<u8>) -> http::Request<Body> {
+    let mut request = http::Request::new(Body::new(Full::<Bytes>::from(frames)));
+    *request.method_mut() = http::Method::POST;
+    *request.uri_mut() = path.parse().expect("a path");
+    let kind = http::HeaderValue::from_static("application/grpc");
+    request.headers_mut().insert("content-type", kind);
+    request
+}
+
 #[tokio::test]
 async fn any_bytes_for_any_call_are_answered() {
-    let engine: Arc<dyn Engine> = Arc::new(Memory::new(Layout::Kv));
-    let standalone = Standalone::unsynced(engine).unwrap();
-    let kv = Arc::new(Kv::new(Arc::new(standalone) as Arc<dyn Storage>, Limits::default()));
-    let stop = Stop::new();
-    let failure = Arc::new(Failure::new(stop.trigger()));
-    let metrics = Metrics::new("tinykv");
-    let log = Logger::root(Discard, o!());
-    let room = Room::new(1, 16 << 20);
-    let calls = Calls::new(kv, Arc::clone(&failure), None, &metrics, log);
-    let mut node = calls.into_server(Arc::clone(&room));
-
+    let node = Node::new();
+    let mut calls = node.calls.clone().into_server();
     let (seeds, mut rng) = (seeds(), Rng::new(7));
     let mut served = 0;
     for _ in 0..cases(CASES) {
@@ -130,15 +158,76 @@ async fn any_bytes_for_any_call_are_answered() {
         if rng.chance(1, 8) {
             damage(&mut frame, &mut rng);
         }
-        let mut request = http::Request::new(Body::new(Full::<Bytes>::from(frame)));
-        *request.method_mut() = http::Method::POST;
-        *request.uri_mut() = format!("/tinykvpb.TinyKv/{name}").parse().unwrap();
-        let kind = http::HeaderValue::from_static("application/grpc");
-        request.headers_mut().insert("content-type", kind);
-        let response = node.call(request).await.expect("a call is answered");
-        served += u64::from(status(response).await == 0);
-        assert_eq!((room.calls(), room.bytes()), (0, 0), "{name} keeps room");
+        let response = calls.call(post(&format!("/tinykvpb.TinyKv/{name}"), frame)).await;
+        served += u64::from(status(response.expect("a call is answered")).await == 0);
+        node.check(name);
     }
-    assert_eq!(failure.reason(), None);
+    assert_eq!(node.failure.reason(), None);
     assert!(served > cases(CASES) / 10 && served < cases(CASES), "{served} were served");
+}
+
+/// A seed as a member of a batch: the number of the field, its length, and the request.
+fn member(name: &str, request: &[u8]) -> Option<Vec<u8>> {
+    let members = [
+        ("RawGet", 3),
+        ("RawPut", 4),
+        ("RawDelete", 5),
+        ("RawScan", 6),
+        ("KvGet", 7),
+        ("KvScan", 8),
+        ("KvPrewrite", 9),
+        ("KvCommit", 10),
+        ("KvCheckTxnStatus", 11),
+        ("KvBatchRollback", 12),
+        ("KvResolveLock", 13),
+        ("Coprocessor", 14),
+    ];
+    let (_, number) = members.iter().find(|(member, _)| *member == name)?;
+    Some(field(*number, request))
+}
+
+/// A field with bytes in it.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut out = BytesMut::new();
+    out.put_u8(number << 3 | 2);
+    prost::encode_length_delimiter(bytes.len(), &mut out).expect("there is room");
+    out.put_slice(bytes);
+    out.to_vec()
+}
+
+#[tokio::test]
+async fn any_bytes_for_a_stream_of_batches_are_answered() {
+    let node = Node::new();
+    let mut calls = node.calls.clone().into_own_server();
+    let (seeds, mut rng) = (seeds(), Rng::new(11));
+    let members: Vec<_> = seeds.iter().filter_map(|(name, seed)| member(name, seed)).collect();
+    let mut served = 0;
+    for number in 0..cases(CASES) / 4 {
+        let mut frames = Vec::new();
+        for _ in 0..=rng.below(3) {
+            let mut batch = Vec::new();
+            for id in 0..rng.below(4) {
+                // A number for the id, and a request that is whole or not.
+                let mut request = vec![1 << 3, u8::try_from(id).expect("it is small")];
+                request.extend(rng.pick(&members).unwrap());
+                if rng.chance(1, 4) {
+                    damage(&mut request, &mut rng);
+                }
+                batch.extend(field(1, &request));
+            }
+            if rng.chance(1, 8) {
+                batch.push(0);
+                damage(&mut batch, &mut rng);
+            }
+            frames.extend(framed(&batch));
+        }
+        if rng.chance(1, 16) {
+            damage(&mut frames, &mut rng);
+        }
+        let response = calls.call(post("/tinykvext.TinyKvExt/Batch", frames)).await;
+        served += u64::from(status(response.expect("a stream is answered")).await == 0);
+        node.check(&format!("stream {number}"));
+    }
+    assert_eq!(node.failure.reason(), None);
+    assert!(served > cases(CASES) / 16 && served < cases(CASES) / 4, "{served} came to a good end");
 }

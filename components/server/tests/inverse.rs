@@ -7,7 +7,9 @@ use client::error::{Cause, Conflict};
 use client::failure::{Failure, Fate, KeyFailure};
 use proto::kvrpcpb::LockInfo;
 use proto::metapb::{Peer, Region};
-use server::respond::{key_error, refusal, region_error};
+use server::respond::{
+    in_batch, key_error, late, refusal, region_error, region_refusal, unknown_call,
+};
 use storage::mvcc::{Lock, WriteKind};
 use storage::{Abort, Error, KeyError, Locked, RegionError, Retryable};
 
@@ -89,5 +91,23 @@ fn a_store_that_is_ill_leaves_the_fate_unknown() {
     for error in [corrupt, poisoned] {
         let failure = Failure::of_status(&refusal(&error).expect_err("it has no field"));
         assert_eq!(failure.fate(), Fate::Unknown, "{error}");
+    }
+}
+
+/// Responses are the same however they travel; only what ends a call is said in other words in a batch.
+#[test]
+fn what_would_have_ended_a_call_is_understood_as_well_from_a_batch() {
+    let corrupt = Error::Corrupt { record: "lock", reason: "short".to_owned() };
+    let said = [
+        refusal(&corrupt).expect_err("it has no field"),
+        refusal(&Error::Engine(engine::Error::Poisoned { reason: "disk".to_owned() }))
+            .expect_err("it has no field"),
+        region_refusal(&Error::Invalid("no".to_owned())).expect_err("it has no field"),
+        unknown_call(),
+        late(std::time::Duration::from_secs(1)),
+    ];
+    let all = (0..=16).map(|code| tonic::Status::new(tonic::Code::from(code), "why"));
+    for status in said.into_iter().chain(all) {
+        assert_eq!(Failure::of_batch(&in_batch(&status)), Failure::of_status(&status), "{status}");
     }
 }

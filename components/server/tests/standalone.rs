@@ -9,8 +9,11 @@ use proto::kvrpcpb::{
     PrewriteRequest, RawDeleteRequest, RawGetRequest, RawPutRequest, RawScanRequest,
     ResolveLockRequest, ScanRequest,
 };
+use proto::tinykvext::tiny_kv_ext_client::TinyKvExtClient;
+use proto::tinykvext::{BatchRequest, BatchedRequest, batched_request};
 use proto::tinykvpb::tiny_kv_client::TinyKvClient;
 use tests::process::Process;
+use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
@@ -124,6 +127,37 @@ async fn what_was_acknowledged_survives_a_kill() {
     assert!(status.success(), "{log:?}");
     assert!(log.last().unwrap().contains("stopped"), "{log:?}");
     assert!(!log.iter().any(|line| line.contains("did not end in time")), "{log:?}");
+}
+
+/// A stream over which requests may come for ever does not keep a node from stopping.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_node_that_stops_asks_its_streams_to_end_and_answers_what_was_sent() {
+    let home = tempfile::tempdir().unwrap();
+    let mut process = Process::start(&mut program(home.path()));
+    let address = process.wait_until_serving();
+    let endpoint = Endpoint::try_from(format!("http://{address}")).expect("an address");
+    let mut ext = TinyKvExtClient::new(endpoint.connect().await.expect(SERVES));
+    let (requests, sent) = tokio::sync::mpsc::channel(1);
+    let mut answers = ext.batch(ReceiverStream::new(sent)).await.expect(SERVES).into_inner();
+    let put = |id| {
+        let (key, value) = (bytes("key"), bytes("value"));
+        let put = RawPutRequest { key, value, ..RawPutRequest::default() };
+        let request = Some(batched_request::Request::RawPut(Box::new(put)));
+        BatchRequest { requests: vec![BatchedRequest { id, timeout_ms: 0, request }] }
+    };
+    requests.send(put(1)).await.unwrap();
+    assert_eq!(answers.message().await.unwrap().unwrap().responses[0].id, 1);
+    process.terminate();
+    assert!(answers.message().await.unwrap().unwrap().is_closing);
+    requests.send(put(2)).await.unwrap();
+    drop(requests);
+    assert_eq!(answers.message().await.unwrap().unwrap().responses[0].id, 2);
+    assert_eq!(answers.message().await.unwrap(), None);
+    let (status, log) = process.finish();
+    assert!(status.success(), "{log:?}");
+    assert!(!log.iter().any(|line| line.contains("did not end in time")), "{log:?}");
+    let (_process, mut client) = start(home.path()).await;
+    assert_eq!(raw_get(&mut client, "key").await, Some(bytes("value")));
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use proto::metapb::Peer;
 use proto::raft_serverpb::{PeerState, RaftApplyState};
 use proto::tinykvext::tiny_kv_ext_server::{TinyKvExt, TinyKvExtServer};
 use proto::tinykvext::{
-    BatchRequest, BatchResponse, ChangePeerRequest, ChangePeerResponse, CollectGarbageRequest,
+    BatchRequest, ChangePeerRequest, ChangePeerResponse, CollectGarbageRequest,
     CollectGarbageResponse, GetSafePointRequest, GetSafePointResponse, Progress, ProgressState,
     RaftStateRequest, RaftStateResponse, RegionStateRequest, RegionStateResponse, Role,
     ScanLocksRequest, ScanLocksResponse, SplitRegionRequest, SplitRegionResponse,
@@ -29,20 +29,22 @@ use raft::progress::ProgressState as Sending;
 use raftstore::{Admin, AdminDone, Answer, Command, Done, Header, Looked, PeerLook, RegionError};
 use runtime::reply::Reply;
 use storage::txn::ScanLocks;
-use tonic::codegen::tokio_stream::Empty;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::batch::Answers;
+use super::room::Bounded;
 use super::{Peers, Service, context};
 use crate::node::MESSAGE_BYTES_MAX;
 use crate::respond::{
-    Refusal, alone, change_refusal, failed, lock_info, no_batches, refusal, region_error,
-    unreadable,
+    Refusal, alone, change_refusal, failed, lock_info, refusal, region_error, unreadable,
 };
 
 impl Service {
-    /// The administration of this node, as the transport wants it.
-    pub fn into_admin_server(self) -> TinyKvExtServer<Self> {
-        TinyKvExtServer::new(self).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    /// Our own service, as the transport wants it.
+    pub fn into_own_server(self) -> Bounded<TinyKvExtServer<Self>> {
+        let room = std::sync::Arc::clone(&self.room);
+        let server = TinyKvExtServer::new(self).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        Bounded::new(server, room)
     }
 
     fn store(&self) -> Result<&Peers, Status> {
@@ -262,13 +264,13 @@ fn raft_state(look: PeerLook) -> RaftStateResponse {
 
 #[tonic::async_trait]
 impl TinyKvExt for Service {
-    type BatchStream = Empty<Result<BatchResponse, Status>>;
+    type BatchStream = Answers;
 
     async fn batch(
         &self,
-        _: Request<Streaming<BatchRequest>>,
+        request: Request<Streaming<BatchRequest>>,
     ) -> Result<Response<Self::BatchStream>, Status> {
-        Err(no_batches())
+        self.answers(request).map(Response::new)
     }
 
     async fn split_region(

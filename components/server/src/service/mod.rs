@@ -1,10 +1,11 @@
 //! The calls of `tinykvpb.TinyKv`, an arm each: from the wire to storage's types and back; and those of
-//! our own service beside it (`admin`).
+//! our own service beside it: administration (`admin`), and the same arms over one stream (`batch`).
 //!
 //! An arm decides nothing. What a request may ask is checked by storage, what a failure is called by
 //! [`respond`](crate::respond).
 
 mod admin;
+mod batch;
 mod coprocessor;
 mod peers;
 mod raw;
@@ -14,7 +15,7 @@ mod txn;
 use std::sync::Arc;
 
 use program::Failure;
-use prost::Message as _;
+use prost::Message;
 use proto::kvrpcpb::Context;
 use proto::tinykvpb::tiny_kv_server::{TinyKv, TinyKvServer};
 use proto::{coprocessor as wire, errorpb, kvrpcpb, raft_serverpb};
@@ -39,27 +40,31 @@ pub struct Service {
     /// The store behind it; a node that serves alone has none.
     peers: Option<Peers>,
     meters: CallMeters,
+    room: Arc<Room>,
     log: Logger,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
 
 impl Service {
-    /// Serves `kv`; a disk that fails is reported to `failure`.
+    /// Serves `kv`; a disk that fails is reported to `failure`. All calls together take no more than the
+    /// room.
     pub fn new(
         kv: Arc<storage::Kv>,
         failure: Arc<Failure>,
         peers: Option<Peers>,
+        room: Arc<Room>,
         metrics: &Metrics,
         log: Logger,
     ) -> Self {
         let help = "How long calls take that were let in";
         let meters = CallMeters::new(&metrics.latency_by("call", help, "call"));
-        Service { kv, failure, computing: Computing::new(), peers, meters, log }
+        Service { kv, failure, computing: Computing::new(), peers, meters, room, log }
     }
 
-    /// As the transport wants it. All calls together take no more than the room.
-    pub fn into_server(self, room: Arc<Room>) -> Bounded<TinyKvServer<Self>> {
+    /// As the transport wants it.
+    pub fn into_server(self) -> Bounded<TinyKvServer<Self>> {
+        let room = Arc::clone(&self.room);
         let server = TinyKvServer::new(self).max_decoding_message_size(MESSAGE_BYTES_MAX);
         Bounded::new(server, room)
     }
@@ -93,25 +98,6 @@ fn context(context: Option<Context>) -> Context {
     context.unwrap_or_default()
 }
 
-/// Does a call that has a share of the room, and measures it.
-macro_rules! bounded {
-    ($self:ident, $call:ident, $kind:ident, $request:ident, $response:ty) => {{
-        let Some(share) = $request.extensions_mut().remove::<Arc<Share>>() else {
-            let region_error = Some(busy("too many calls are under way"));
-            return Ok(Response::new(<$response>::from_refusal(region_error)));
-        };
-        let since = SystemClock.now();
-        let answer = Service::$call($self, $request.into_inner()).await?;
-        $self.meters.$call.observe(SystemClock.now().since(since));
-        let is_held = Kind::$kind == Kind::Write || share.take(answer.encoded_len());
-        Ok(Response::new(if is_held {
-            answer
-        } else {
-            <$response>::from_refusal(Some(busy("too many bytes of answers wait for clients")))
-        }))
-    }};
-}
-
 /// Whether an answer may still be refused when it is made.
 #[derive(PartialEq)]
 enum Kind {
@@ -124,47 +110,89 @@ trait FromRefusal {
     fn from_refusal(region_error: Option<Box<errorpb::Error>>) -> Self;
 }
 
+/// A request that takes a place in the room, however it came.
+trait Call: Send + 'static {
+    type Response: FromRefusal + Message;
+    const KIND: Kind;
+    /// How long such requests take.
+    fn latency(meters: &CallMeters) -> &Latency;
+    /// The arm.
+    fn serve(
+        self,
+        service: &Service,
+    ) -> impl Future<Output = Result<Self::Response, Status>> + Send;
+}
+
+impl Service {
+    /// Does a call within its share of the room, and measures it.
+    async fn within<C: Call>(&self, call: C, share: &Share) -> Result<C::Response, Status> {
+        let since = SystemClock.now();
+        let answer = call.serve(self).await?;
+        C::latency(&self.meters).observe(SystemClock.now().since(since));
+        if C::KIND == Kind::Write || share.take(answer.encoded_len()) {
+            return Ok(answer);
+        }
+        Ok(refused("too many bytes of answers wait for clients"))
+    }
+
+    /// Does a call that came by itself, if it has a share of the room.
+    async fn by_itself<C: Call>(&self, mut request: Request<C>) -> Answer<C::Response> {
+        let Some(share) = request.extensions_mut().remove::<Arc<Share>>() else {
+            return Ok(Response::new(refused(NO_PLACE)));
+        };
+        self.within(request.into_inner(), &share).await.map(Response::new)
+    }
+}
+
+/// Why a call is not let in.
+const NO_PLACE: &str = "too many calls are under way";
+
+/// The answer to a call for which there is no room.
+fn refused<T: FromRefusal>(why: &'static str) -> T {
+    T::from_refusal(Some(busy(why)))
+}
+
 /// One arm: the call's name, its request and its response, and what it does.
 macro_rules! arms {
-    ($($name:ident($request:ident) -> $response:ident, $kind:ident;)+) => {
+    ($($name:ident($request:path) -> $response:path, $kind:ident;)+) => {
         /// How long each call takes.
         #[derive(Clone)]
         struct CallMeters {
             $($name: Latency,)+
-            coprocessor: Latency,
         }
 
         impl CallMeters {
             fn new(latencies: &By<Latency>) -> Self {
-                CallMeters {
-                    $($name: latencies.of(stringify!($name)),)+
-                    coprocessor: latencies.of("coprocessor"),
-                }
+                CallMeters { $($name: latencies.of(stringify!($name)),)+ }
             }
         }
 
         $(
-            impl FromRefusal for kvrpcpb::$response {
+            impl FromRefusal for $response {
                 fn from_refusal(region_error: Option<Box<errorpb::Error>>) -> Self {
-                    kvrpcpb::$response { region_error, ..Self::default() }
+                    $response { region_error, ..Self::default() }
+                }
+            }
+
+            impl Call for $request {
+                type Response = $response;
+                const KIND: Kind = Kind::$kind;
+
+                fn latency(meters: &CallMeters) -> &Latency {
+                    &meters.$name
+                }
+
+                async fn serve(self, service: &Service) -> Result<$response, Status> {
+                    Service::$name(service, self).await
                 }
             }
         )+
 
-        impl FromRefusal for wire::Response {
-            fn from_refusal(region_error: Option<Box<errorpb::Error>>) -> Self {
-                wire::Response { region_error, ..Self::default() }
-            }
-        }
-
         #[tonic::async_trait]
         impl TinyKv for Service {
             $(
-                async fn $name(
-                    &self,
-                    mut request: Request<kvrpcpb::$request>,
-                ) -> Answer<kvrpcpb::$response> {
-                    bounded!(self, $name, $kind, request, kvrpcpb::$response)
+                async fn $name(&self, request: Request<$request>) -> Answer<$response> {
+                    self.by_itself(request).await
                 }
             )+
 
@@ -183,27 +211,21 @@ macro_rules! arms {
                 let peers = self.peers.as_ref().ok_or_else(alone)?;
                 peers.snapshot(request).await.map(Response::new)
             }
-
-            async fn coprocessor(
-                &self,
-                mut request: Request<wire::Request>,
-            ) -> Answer<wire::Response> {
-                bounded!(self, coprocessor, Read, request, wire::Response)
-            }
         }
     };
 }
 
 arms! {
-    kv_get(GetRequest) -> GetResponse, Read;
-    kv_scan(ScanRequest) -> ScanResponse, Read;
-    kv_prewrite(PrewriteRequest) -> PrewriteResponse, Write;
-    kv_commit(CommitRequest) -> CommitResponse, Write;
-    kv_check_txn_status(CheckTxnStatusRequest) -> CheckTxnStatusResponse, Write;
-    kv_batch_rollback(BatchRollbackRequest) -> BatchRollbackResponse, Write;
-    kv_resolve_lock(ResolveLockRequest) -> ResolveLockResponse, Write;
-    raw_get(RawGetRequest) -> RawGetResponse, Read;
-    raw_put(RawPutRequest) -> RawPutResponse, Write;
-    raw_delete(RawDeleteRequest) -> RawDeleteResponse, Write;
-    raw_scan(RawScanRequest) -> RawScanResponse, Read;
+    kv_get(kvrpcpb::GetRequest) -> kvrpcpb::GetResponse, Read;
+    kv_scan(kvrpcpb::ScanRequest) -> kvrpcpb::ScanResponse, Read;
+    kv_prewrite(kvrpcpb::PrewriteRequest) -> kvrpcpb::PrewriteResponse, Write;
+    kv_commit(kvrpcpb::CommitRequest) -> kvrpcpb::CommitResponse, Write;
+    kv_check_txn_status(kvrpcpb::CheckTxnStatusRequest) -> kvrpcpb::CheckTxnStatusResponse, Write;
+    kv_batch_rollback(kvrpcpb::BatchRollbackRequest) -> kvrpcpb::BatchRollbackResponse, Write;
+    kv_resolve_lock(kvrpcpb::ResolveLockRequest) -> kvrpcpb::ResolveLockResponse, Write;
+    raw_get(kvrpcpb::RawGetRequest) -> kvrpcpb::RawGetResponse, Read;
+    raw_put(kvrpcpb::RawPutRequest) -> kvrpcpb::RawPutResponse, Write;
+    raw_delete(kvrpcpb::RawDeleteRequest) -> kvrpcpb::RawDeleteResponse, Write;
+    raw_scan(kvrpcpb::RawScanRequest) -> kvrpcpb::RawScanResponse, Read;
+    coprocessor(wire::Request) -> wire::Response, Read;
 }

@@ -15,6 +15,10 @@
 //!
 //! A write that is done is answered however full it is: to refuse it then would be a lie, and its answer
 //! is short. Streams between stores have limits of their own, and take no part in this.
+//!
+//! A stream of batches takes no place; each request in it does, as if it had come by itself. So that all
+//! of them can be told when there is none, a message is read however full it is, and what is being read
+//! and was not looked at yet may be as much again. A stream that sends more than that ends.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,6 +28,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full};
+use tokio::sync::watch;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Service, http};
@@ -31,23 +36,46 @@ use tonic::server::NamedService;
 
 use crate::respond::too_much;
 
-/// The streams between stores.
-const STREAMS: [&str; 2] = ["/tinykvpb.TinyKv/Raft", "/tinykvpb.TinyKv/Snapshot"];
+/// How many streams of batches there may be at a time; whoever opens another one is told to send calls.
+const STREAMS_MAX: usize = 1024;
+
+/// How a call is bounded.
+#[derive(Debug, PartialEq)]
+enum Limit {
+    /// Not here: between stores, or by those who look after this one.
+    Elsewhere,
+    /// It takes a place, and its bytes.
+    Call,
+    /// What is in it takes places.
+    Batches,
+}
+
+fn limit(path: &str) -> Limit {
+    match path {
+        "/tinykvpb.TinyKv/Raft" | "/tinykvpb.TinyKv/Snapshot" => Limit::Elsewhere,
+        "/tinykvext.TinyKvExt/Batch" => Limit::Batches,
+        _ if path.starts_with("/tinykvext.TinyKvExt/") => Limit::Elsewhere,
+        _ => Limit::Call,
+    }
+}
 
 /// What is under way.
 #[derive(Debug)]
 pub struct Room {
     calls: AtomicUsize,
+    streams: AtomicUsize,
     bytes: AtomicUsize,
     calls_max: usize,
     bytes_max: usize,
+    closed: watch::Sender<bool>,
 }
 
 impl Room {
     /// For so many calls and bytes.
     pub fn new(calls_max: usize, bytes_max: usize) -> Arc<Room> {
-        let (calls, bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Arc::new(Room { calls, bytes, calls_max, bytes_max })
+        let [calls, streams, bytes] = [const { AtomicUsize::new(0) }; 3];
+        let (closed, _) = watch::channel(false);
+        Arc::new(Room { calls, streams, bytes, calls_max, bytes_max, closed })
     }
 
     /// Calls under way.
@@ -60,12 +88,34 @@ impl Room {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// A place for one more call.
-    pub(super) fn enter(self: &Arc<Self>) -> Option<Arc<Share>> {
-        if !take(&self.calls, 1, self.calls_max) {
-            return None;
+    /// Asks all streams of batches to end, because the port closes.
+    pub fn close(&self) {
+        self.closed.send_replace(true);
+    }
+
+    /// Comes to its end when the room is closed, or gone.
+    pub(super) fn closing(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut closed = self.closed.subscribe();
+        async move {
+            // An error means that it is gone.
+            let _ = closed.wait_for(|closed| *closed).await;
         }
-        Some(Arc::new(Share { room: Arc::clone(self), bytes: AtomicUsize::new(0) }))
+    }
+
+    /// A place for one more call.
+    pub(super) fn enter(self: &Arc<Self>) -> Option<Share> {
+        let has_place = take(&self.calls, 1, self.calls_max);
+        has_place.then(|| self.share(Holder::Call, self.bytes_max))
+    }
+
+    /// For what one more stream of batches sends, until it is looked at.
+    fn open(self: &Arc<Self>) -> Option<Share> {
+        let has_place = take(&self.streams, 1, STREAMS_MAX);
+        has_place.then(|| self.share(Holder::Stream, self.bytes_max.saturating_mul(2)))
+    }
+
+    fn share(self: &Arc<Self>, holder: Holder, bytes_max: usize) -> Share {
+        Share { room: Arc::clone(self), bytes: AtomicUsize::new(0), holder, bytes_max }
     }
 }
 
@@ -78,28 +128,52 @@ fn take(taken: &AtomicUsize, more: usize, max: usize) -> bool {
     fits
 }
 
+/// Who has a share.
+#[derive(Debug)]
+enum Holder {
+    Call,
+    Stream,
+}
+
 /// What one call takes of the room, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Share {
     room: Arc<Room>,
     bytes: AtomicUsize,
+    holder: Holder,
+    /// How many bytes all shares may have together for this one to take more.
+    bytes_max: usize,
 }
 
 impl Share {
     /// Takes so many bytes more, if there is room.
     pub(super) fn take(&self, bytes: usize) -> bool {
-        let fits = take(&self.room.bytes, bytes, self.room.bytes_max);
+        let fits = take(&self.room.bytes, bytes, self.bytes_max);
         if fits {
             self.bytes.fetch_add(bytes, Ordering::Relaxed);
         }
         fits
     }
+
+    /// How many bytes it has.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Gives all its bytes back, and keeps its place.
+    pub(super) fn give_back(&self) {
+        self.room.bytes.fetch_sub(self.bytes.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+    }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.room.calls.fetch_sub(1, Ordering::Relaxed);
-        self.room.bytes.fetch_sub(*self.bytes.get_mut(), Ordering::Relaxed);
+        let places = match self.holder {
+            Holder::Call => &self.room.calls,
+            Holder::Stream => &self.room.streams,
+        };
+        places.fetch_sub(1, Ordering::Relaxed);
+        self.give_back();
     }
 }
 
@@ -136,10 +210,12 @@ where
     }
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
-        if STREAMS.contains(&request.uri().path()) {
-            return Box::pin(self.service.call(request));
-        }
-        let Some(share) = self.room.enter() else {
+        let share = match limit(request.uri().path()) {
+            Limit::Elsewhere => return Box::pin(self.service.call(request)),
+            Limit::Call => self.room.enter(),
+            Limit::Batches => self.room.open(),
+        };
+        let Some(share) = share.map(Arc::new) else {
             let refused = self.service.call(request.map(|_| Body::new(Full::new(NOTHING))));
             return Box::pin(refused);
         };
@@ -272,7 +348,7 @@ mod tests {
             let third = bounded.call(request(1000)).await.unwrap();
             assert_eq!(found(&third), (false, 5), "an empty message in its place");
             let mut stream = request(1000);
-            *stream.uri_mut() = STREAMS[0].parse().unwrap();
+            *stream.uri_mut() = "/tinykvpb.TinyKv/Raft".parse().unwrap();
             assert_eq!(found(&bounded.call(stream).await.unwrap()), (false, 1000));
             drop((first, second));
             assert_eq!((room.calls(), room.bytes()), (0, 0));

@@ -320,8 +320,8 @@ fn schedulerpb_answers() {
 #[test]
 fn tinykvext_batches() {
     let put = kvrpcpb::RawPutRequest { key: "k".into(), value: "v".into(), ..Default::default() };
-    let put = batched_request::Request::RawPut(put);
-    let get = batched_request::Request::Get(kvrpcpb::GetRequest::default());
+    let put = batched_request::Request::RawPut(put.into());
+    let get = batched_request::Request::Get(Box::default());
     is_written_as(
         BatchRequest {
             requests: vec![
@@ -345,10 +345,12 @@ fn tinykvext_batches() {
                 BatchedResponse { id: 2, response: Some(found) },
                 BatchedResponse { id: 1, response: Some(failed) },
             ],
+            is_closing: true,
         },
         &[
             b"\x0a\x06\x08\x02\x3a\x02\x20\x01", // responses: id, get: not_found
             b"\x0a\x09\x08\x01\x12\x05\x08\x0e\x12\x01x", // responses: id, failure: code, message
+            b"\x10\x01",                         // is_closing
         ],
     );
 }
