@@ -1,8 +1,8 @@
-//! How patient a client is.
+//! How patient a client is, and how it sends.
 
 use std::time::Duration;
 
-/// How long a client waits, and for what.
+/// How long a client waits, and for what; and how it sends.
 ///
 /// Every call has two bounds: how long one attempt may take before another store is asked, and how long
 /// all attempts together may take before the caller is told.
@@ -25,6 +25,9 @@ pub struct Config {
     pub commit_total: Duration,
     /// The most attempts of one operation, whatever time is left.
     pub attempts_max: u32,
+    /// Whether requests to one store travel together, over one stream, where the store takes streams.
+    /// Without it each is a call of its own, which costs both sides more, and no promise is another.
+    pub batched: bool,
 }
 
 impl Default for Config {
@@ -37,6 +40,7 @@ impl Default for Config {
             operation_total: Duration::from_secs(20),
             commit_total: Duration::from_secs(40),
             attempts_max: 1000,
+            batched: true,
         }
     }
 }

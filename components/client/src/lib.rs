@@ -48,10 +48,10 @@
 //!        raw   txn   admin        what a caller wants            [raw, txn, admin]
 //!          \    |    /
 //!           request               one region after the other, again and again, up to a limit
-//!          /   |    \                                            [request, failure, backoff]
+//!          /   |    \                                            [request, rpc, failure, backoff]
 //!   regions  stores  scheduler    where things are               [region_cache, stores, scheduler]
-//!                 \  /
-//!                 dial            connections
+//!              |  \  /
+//!           batch  dial           one stream to each store; connections
 //! ```
 //!
 //! # What it promises
@@ -59,7 +59,8 @@
 //! - An operation ends within the time of its [`Config`], with an answer or an [`Error`] that says what
 //!   was tried.
 //! - An error says whether nothing was done, or nobody knows. See [`error`] for what to do then.
-//! - What is done for which failure of a store is one table: [`failure`].
+//! - What is done for which failure of a store is one table: [`failure`]. It is the same whether requests
+//!   travel together, over one stream to each store, or as calls of their own ([`Config::batched`]).
 //! - Nothing grows without a bound: regions, fates, callers that wait, reports.
 //!
 //! # What is left out
@@ -69,6 +70,7 @@
 
 pub mod admin;
 mod backoff;
+mod batch;
 mod config;
 mod dial;
 pub mod error;
@@ -76,6 +78,7 @@ pub mod failure;
 mod raw;
 mod region_cache;
 mod request;
+mod rpc;
 pub mod scheduler;
 mod stores;
 pub mod timestamp;

@@ -24,14 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use proto::eraftpb::ConfChangeType;
-use proto::errorpb;
-use proto::kvrpcpb::{self, Context};
-use proto::tinykvext::{
-    ChangePeerRequest, ChangePeerResponse, CollectGarbageRequest, CollectGarbageResponse,
-    ScanLocksRequest, ScanLocksResponse, SplitRegionRequest, SplitRegionResponse,
-    TransferLeaderRequest, TransferLeaderResponse,
-};
+use proto::kvrpcpb::Context;
 use runtime::Rng;
 use runtime::clock::Clock;
 use tokio::time::error::Elapsed;
@@ -43,106 +36,10 @@ use crate::config::Config;
 use crate::error::{Attempts, Cause, Error, Result};
 use crate::failure::{Failure, Fate, Lesson};
 use crate::region_cache::{RegionCache, Route};
+use crate::rpc::{Effect, Rpc, exchange};
 use crate::scheduler::SchedulerClient;
 use crate::stores::{Stores, Stub};
 use crate::txn::resolve::Fates;
-
-/// What repeating a request does, and what not knowing its fate means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Effect {
-    /// It may be repeated, and its own fate does not matter to anybody.
-    Harmless,
-    /// It may be repeated, but its fate is the operation's.
-    Decides,
-    /// It must not be repeated while its fate is unknown.
-    Once,
-}
-
-/// A request to a region.
-pub(crate) trait Rpc: Clone + Send + Sync + 'static {
-    /// What a store answers.
-    type Response: Send;
-    /// What repeating it does.
-    const EFFECT: Effect;
-    /// Says for which region it is.
-    fn address(&mut self, context: Context);
-    /// Sends it.
-    fn send(
-        self,
-        stub: Stub,
-    ) -> impl Future<Output = Result<Response<Self::Response>, Status>> + Send;
-    /// Why the region did not serve, if it did not.
-    fn region_error(response: &mut Self::Response) -> Option<Box<errorpb::Error>>;
-}
-
-macro_rules! rpcs {
-    ($service:ident: $($request:path => $response:path: $stub:ident, $effect:ident;)+) => {
-        $(impl Rpc for $request {
-            type Response = $response;
-            const EFFECT: Effect = Effect::$effect;
-
-            fn address(&mut self, context: Context) {
-                self.context = Some(context);
-            }
-
-            async fn send(self, mut stub: Stub) -> Result<Response<Self::Response>, Status> {
-                stub.$service.$stub(self).await
-            }
-
-            fn region_error(response: &mut Self::Response) -> Option<Box<errorpb::Error>> {
-                response.region_error.take()
-            }
-        })+
-    };
-}
-
-rpcs! { kv:
-    kvrpcpb::RawGetRequest => kvrpcpb::RawGetResponse: raw_get, Harmless;
-    kvrpcpb::RawScanRequest => kvrpcpb::RawScanResponse: raw_scan, Harmless;
-    kvrpcpb::RawPutRequest => kvrpcpb::RawPutResponse: raw_put, Once;
-    kvrpcpb::RawDeleteRequest => kvrpcpb::RawDeleteResponse: raw_delete, Once;
-    kvrpcpb::GetRequest => kvrpcpb::GetResponse: kv_get, Harmless;
-    kvrpcpb::ScanRequest => kvrpcpb::ScanResponse: kv_scan, Harmless;
-    kvrpcpb::PrewriteRequest => kvrpcpb::PrewriteResponse: kv_prewrite, Harmless;
-    kvrpcpb::CommitRequest => kvrpcpb::CommitResponse: kv_commit, Decides;
-    kvrpcpb::BatchRollbackRequest => kvrpcpb::BatchRollbackResponse: kv_batch_rollback, Harmless;
-    kvrpcpb::CheckTxnStatusRequest => kvrpcpb::CheckTxnStatusResponse: kv_check_txn_status, Harmless;
-    kvrpcpb::ResolveLockRequest => kvrpcpb::ResolveLockResponse: kv_resolve_lock, Harmless;
-}
-
-rpcs! { ext:
-    SplitRegionRequest => SplitRegionResponse: split_region, Once;
-    TransferLeaderRequest => TransferLeaderResponse: transfer_leader, Harmless;
-    ScanLocksRequest => ScanLocksResponse: scan_locks, Harmless;
-    CollectGarbageRequest => CollectGarbageResponse: collect_garbage, Harmless;
-}
-
-/// A change of a region's peers, of either kind: both have the same words.
-#[derive(Clone)]
-pub(crate) struct ChangePeer {
-    pub(crate) change: ConfChangeType,
-    pub(crate) request: ChangePeerRequest,
-}
-
-impl Rpc for ChangePeer {
-    type Response = ChangePeerResponse;
-    const EFFECT: Effect = Effect::Once;
-
-    fn address(&mut self, context: Context) {
-        self.request.context = Some(context);
-    }
-
-    async fn send(self, mut stub: Stub) -> Result<Response<Self::Response>, Status> {
-        match self.change {
-            ConfChangeType::AddNode => stub.ext.add_peer(self.request).await,
-            ConfChangeType::RemoveNode => stub.ext.remove_peer(self.request).await,
-        }
-    }
-
-    fn region_error(response: &mut Self::Response) -> Option<Box<errorpb::Error>> {
-        response.region_error.take()
-    }
-}
 
 /// One thing that a caller wants, with everything that was tried for it.
 pub(crate) struct Operation {
@@ -295,7 +192,7 @@ impl Requests {
     {
         let limit = self.config.store_attempt;
         let answer = match self.stores.get(store).await {
-            Ok(stub) => match timeout(limit, call(stub)).await {
+            Ok(stub) => match timeout(limit, call(Stub::clone(&stub))).await {
                 Ok(Ok(response)) => Ok(response.into_inner()),
                 Ok(Err(status)) => Err(Failure::of_status(&status)),
                 Err(_) => Err(Failure::of_silence(limit)),
@@ -387,19 +284,15 @@ impl Requests {
         request: &R,
     ) -> Result<R::Response, Failure> {
         let stub = self.stores.get(route.peer.store_id).await?;
-        let mut request = request.clone();
-        request.address(Context {
+        let region = Context {
             region_id: route.region.id,
             region_epoch: route.region.region_epoch,
             peer: Some(route.peer),
             term: 0,
-        });
-        let limit = self.config.store_attempt;
-        let mut response = match timeout(limit, request.send(stub)).await {
-            Ok(Ok(response)) => response.into_inner(),
-            Ok(Err(status)) => return Err(Failure::of_status(&status)),
-            Err(_) => return Err(Failure::of_silence(limit)),
         };
+        let limit = self.config.store_attempt;
+        let exchanged = timeout(limit, exchange(&stub, request, region)).await;
+        let mut response = exchanged.unwrap_or_else(|_| Err(Failure::of_silence(limit)))?;
         match R::region_error(&mut response) {
             None => Ok(response),
             Some(error) => Err(Failure::of_region(*error)),

@@ -5,7 +5,8 @@
 //! store that restarts may do so elsewhere.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use proto::metapb::StoreState;
 use proto::tinykvext::tiny_kv_ext_client::TinyKvExtClient;
@@ -13,6 +14,7 @@ use proto::tinykvpb::tiny_kv_client::TinyKvClient;
 use tokio::sync::OnceCell;
 use tonic::transport::Channel;
 
+use crate::batch::Batches;
 use crate::config::Config;
 use crate::dial::{dial, url};
 use crate::failure::Failure;
@@ -26,15 +28,26 @@ const ANSWER_BYTES_MAX: usize = 128 << 20;
 pub(crate) struct Stub {
     /// Data.
     pub(crate) kv: TinyKvClient<Channel>,
-    /// Administration.
+    /// Administration, and the stream.
     pub(crate) ext: TinyKvExtClient<Channel>,
+    /// The stream, from when it is first needed, and how long its requests wait for an answer.
+    batches: Option<(OnceLock<Batches>, Duration)>,
+}
+
+impl Stub {
+    /// The stream, if there may be one and the store takes it.
+    pub(crate) fn batches(&self) -> Option<&Batches> {
+        let (stream, patience) = self.batches.as_ref()?;
+        let batches = stream.get_or_init(|| Batches::start(self.ext.clone(), *patience));
+        batches.is_offered().then_some(batches)
+    }
 }
 
 /// The stores that we talk to.
 pub(crate) struct Stores {
     scheduler: SchedulerClient,
     config: Config,
-    known: Mutex<BTreeMap<u64, Arc<OnceCell<Stub>>>>,
+    known: Mutex<BTreeMap<u64, Arc<OnceCell<Arc<Stub>>>>>,
 }
 
 impl Stores {
@@ -43,7 +56,7 @@ impl Stores {
     }
 
     /// The way to a store.
-    pub(crate) async fn get(&self, id: u64) -> Result<Stub, Failure> {
+    pub(crate) async fn get(&self, id: u64) -> Result<Arc<Stub>, Failure> {
         let cell = {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(known.entry(id).or_default())
@@ -56,7 +69,7 @@ impl Stores {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 
-    async fn connect(&self, id: u64) -> Result<Stub, Failure> {
+    async fn connect(&self, id: u64) -> Result<Arc<Stub>, Failure> {
         let found = self.scheduler.store(id).await;
         let store = found.map_err(|error| Failure::Unlocated(error.to_string()))?;
         let store = store.filter(|store| store.state() != StoreState::Tombstone);
@@ -65,6 +78,7 @@ impl Stores {
         let channel = dial(&url, self.config.connect).await.map_err(Failure::Unreachable)?;
         let kv = TinyKvClient::new(channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX);
         let ext = TinyKvExtClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
-        Ok(Stub { kv, ext })
+        let batches = self.config.batched.then(|| (OnceLock::new(), self.config.store_attempt));
+        Ok(Arc::new(Stub { kv, ext, batches }))
     }
 }

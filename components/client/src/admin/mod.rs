@@ -32,7 +32,8 @@ pub use self::garbage::{Collected, Resolved};
 use crate::backoff::Reason;
 use crate::error::{Attempts, Cause, Error, Result};
 use crate::failure::Failure;
-use crate::request::{ChangePeer, Operation, Requests, refusal};
+use crate::request::{Operation, Requests, refusal};
+use crate::rpc::ChangePeer;
 
 /// Administration of a cluster.
 #[derive(Clone)]

@@ -18,7 +18,8 @@ use crate::backoff::Reason;
 use crate::error::Cause;
 use crate::failure::{Failure, KeyFailure};
 use crate::region_cache::Route;
-use crate::request::{Next, Operation, Requests, Rpc};
+use crate::request::{Next, Operation, Requests};
+use crate::rpc::Rpc;
 
 /// Keys and values of one request; a single larger one goes alone.
 pub(crate) const BATCH_BYTES: usize = 256 << 10;

@@ -4,18 +4,21 @@
 //!   be cut ([`gate`]).
 //! - [`table`]: each row of the table of failures, from the wire on.
 //! - [`raw`], [`txn`]: what the two interfaces promise.
+//! - [`batch`]: requests that travel together. Everywhere else they do so as well, as they do by default.
 //! - [`bank`]: many transactions at once, while everything goes wrong.
 //!
 //! All but the first talk to a [`world`]: stores and regions that do what a test tells them, over real
-//! sockets ([`services`]) and a naive twin of the storage ([`model`]).
+//! sockets ([`services`], [`streams`]) and a naive twin of the storage ([`model`]).
 
 mod gate;
 mod model;
 mod real;
 mod services;
+mod streams;
 mod world;
 
 mod bank;
+mod batch;
 mod raw;
 mod scheduler;
 mod table;

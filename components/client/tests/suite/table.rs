@@ -1,8 +1,8 @@
 //! Each row of the table of failures, from the wire on: what a caller gets, who is asked next, and what is
-//! asked of the scheduler.
+//! asked of the scheduler. All of it is the same whether requests travel together or as calls.
 
 use client::error::Cause;
-use client::{Client, Error};
+use client::{Client, Config, Error};
 use proto::errorpb;
 use proto::metapb::Peer;
 use tonic::Code;
@@ -89,10 +89,16 @@ fn rows() -> Vec<Row> {
     ]
 }
 
+/// All rows, for calls and for batches.
+fn rows_both_ways() -> impl Iterator<Item = (Row, bool)> {
+    let calls = rows().into_iter().map(|row| (row, false));
+    calls.chain(rows().into_iter().map(|row| (row, true)))
+}
+
 /// A client that has used the region before.
-async fn warm() -> (World, Client) {
+async fn warm(batched: bool) -> (World, Client) {
     let world = World::start(3).await;
-    let client = world.client_with(impatient()).await;
+    let client = world.client_with(Config { batched, ..impatient() }).await;
     client.raw().put("k", "before").await.expect("nothing is wrong yet");
     world.state().calls.clear();
     (world, client)
@@ -100,34 +106,36 @@ async fn warm() -> (World, Client) {
 
 #[tokio::test]
 async fn every_failure_of_a_read_is_followed_by_what_the_table_says() {
-    for row in rows() {
-        let (world, client) = warm().await;
+    for (row, batched) in rows_both_ways() {
+        let (world, client) = warm(batched).await;
         world.fault("raw_get", row.fault.clone());
         let read = client.raw().get("k").await;
-        assert_eq!(outcome(&read), row.read, "{:?}", row.fault);
+        let what = format!("{:?}, batched: {batched}", row.fault);
+        assert_eq!(outcome(&read), row.read, "{what}");
         if let Ok(value) = read {
             assert_eq!(value, Some("before".into()));
         }
-        assert_eq!(world.asked("raw_get"), row.asked, "{:?}", row.fault);
-        assert_eq!(world.count("get_region"), row.regions, "{:?}", row.fault);
-        assert_eq!(world.count("get_store"), row.stores, "{:?}", row.fault);
+        assert_eq!(world.asked("raw_get"), row.asked, "{what}");
+        assert_eq!(world.count("get_region"), row.regions, "{what}");
+        assert_eq!(world.count("get_store"), row.stores, "{what}");
+        assert_eq!(world.count("message") > 0, batched, "{what}");
     }
 }
 
 #[tokio::test]
 async fn a_raw_write_is_sent_again_only_if_it_was_certainly_not_done() {
-    for row in rows() {
+    for (row, batched) in rows_both_ways() {
         for (call, value) in [("raw_put", Some("after")), ("raw_delete", None)] {
-            let (world, client) = warm().await;
+            let (world, client) = warm(batched).await;
             world.fault(call, row.fault.clone());
             let written = match value {
                 Some(value) => client.raw().put("k", value).await,
                 None => client.raw().delete("other").await,
             };
-            assert_eq!(outcome(&written), row.write, "{call} {:?}", row.fault);
+            assert_eq!(outcome(&written), row.write, "{call} {:?} {batched}", row.fault);
             let times = world.asked(call).len();
             let is_repeated = row.write == Done;
-            assert_eq!(times > 1, is_repeated, "{call} {:?}: {times} times", row.fault);
+            assert_eq!(times > 1, is_repeated, "{call} {:?} {batched}: {times} times", row.fault);
         }
     }
 }
@@ -135,7 +143,7 @@ async fn a_raw_write_is_sent_again_only_if_it_was_certainly_not_done() {
 /// The rows that no store can be told to show: it has moved, or the region has.
 #[tokio::test]
 async fn a_region_that_was_split_is_learned_from_the_refusal() {
-    let (world, client) = warm().await;
+    let (world, client) = warm(true).await;
     world.split("g".into());
     assert_eq!(client.raw().get("k").await.unwrap(), Some("before".into()));
     client.raw().put("a", "1").await.unwrap();
@@ -167,7 +175,7 @@ async fn where_nobody_listens_nothing_was_done_and_another_peer_is_asked() {
 
 #[tokio::test]
 async fn a_store_that_lags_behind_is_asked_again_until_it_has_caught_up() {
-    let (world, client) = warm().await;
+    let (world, client) = warm(true).await;
     world.split("g".into());
     client.raw().get("k").await.unwrap();
     let behind = {

@@ -17,11 +17,13 @@ use proto::{errorpb, schedulerpb};
 use runtime::Rng;
 use runtime::clock::{Clock, SystemClock};
 use tokio::net::TcpListener;
+use tokio::sync::{broadcast, watch};
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Status};
 
 use crate::model::Model;
+use crate::streams::Ending;
 
 /// What goes wrong with a call.
 #[derive(Clone, Debug)]
@@ -34,6 +36,8 @@ pub(crate) enum Fault {
     LoseAnswer,
     /// It is never answered, and never done.
     Silence,
+    /// It is done and answered when the world is told to release it.
+    Hold,
 }
 
 /// A region, and the store that leads it.
@@ -57,6 +61,8 @@ pub(crate) struct State {
     pub(crate) calls: Vec<(&'static str, u64)>,
     /// Of so many calls, one goes wrong somehow; zero for none.
     pub(crate) chaos: u64,
+    /// Stores do not know what a stream of batches is.
+    pub(crate) has_no_streams: bool,
     rng: Option<Rng>,
     latest: u64,
     next_id: u64,
@@ -67,6 +73,8 @@ pub(crate) struct State {
 pub(crate) struct World {
     state: Arc<Mutex<State>>,
     address: String,
+    released: watch::Sender<bool>,
+    endings: broadcast::Sender<Ending>,
 }
 
 impl World {
@@ -74,14 +82,17 @@ impl World {
     pub(crate) async fn start(stores: u64) -> Self {
         let scheduler = TcpListener::bind("127.0.0.1:0").await.expect("there are ports");
         let address = scheduler.local_addr().expect("it is bound").to_string();
-        let world = World { state: Arc::default(), address };
+        let (released, endings) = (watch::Sender::new(false), broadcast::Sender::new(4));
+        let world = World { state: Arc::default(), address, released, endings };
         for id in 1..=stores {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("there are ports");
             let address = listener.local_addr().expect("it is bound").to_string();
             world.state().stores.push(Store { id, address, ..Store::default() });
-            let service = crate::services::StoreService { world: world.clone(), id };
+            let service = || crate::services::StoreService { world: world.clone(), id };
+            let streams = crate::streams::StreamService(Arc::new(service()));
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-            let server = Server::builder().add_service(service.into_server());
+            let server = Server::builder().add_service(service().into_server());
+            let server = server.add_service(streams.into_server());
             tokio::spawn(server.serve_with_incoming(incoming));
         }
         let service = crate::services::SchedulerService { world: world.clone() };
@@ -150,6 +161,21 @@ impl World {
         state.belief = Some(state.regions.clone());
     }
 
+    /// Lets everything go on that is held.
+    pub(crate) fn release(&self) {
+        self.released.send_replace(true);
+    }
+
+    /// This becomes of all streams that are open now.
+    pub(crate) fn end_streams(&self, ending: Ending) {
+        self.endings.send(ending).expect("there are some");
+    }
+
+    /// To hear of that.
+    pub(crate) fn endings(&self) -> broadcast::Receiver<Ending> {
+        self.endings.subscribe()
+    }
+
     /// A call arrives at a store. Answers what is to become of its answer.
     pub(crate) async fn arrive(
         &self,
@@ -170,6 +196,11 @@ impl World {
             Some(Fault::Refuse(error)) => return Ok(Arrival::Refused(error)),
             Some(Fault::Fail(code)) => return Err(Status::new(code, "told to fail")),
             Some(Fault::Silence) => std::future::pending().await,
+            Some(Fault::Hold) => {
+                let mut released = self.released.subscribe();
+                released.wait_for(|released| *released).await.expect("the world goes on");
+                false
+            }
             Some(Fault::LoseAnswer) => true,
             None => false,
         };
