@@ -126,12 +126,9 @@ struct Carrier {
 enum End {
     /// Nobody asks any more.
     Done,
-    /// As a call would.
-    Status(Status),
-    /// The store has said its last word.
-    Closed,
-    /// The store answers what nobody asked.
-    Malformed(u64),
+    /// It was there, and is not any more. Whatever the reason, requests that were sent may have been done:
+    /// what is said of the stream is not said of them.
+    Broken(String),
 }
 
 impl Carrier {
@@ -150,19 +147,16 @@ impl Carrier {
             }
         };
         drop(opening);
-        let end = match opened {
-            Ok(answers) => self.exchange(to_wire, answers.into_inner()).await,
+        let failure = match opened {
+            Ok(answers) => match self.exchange(to_wire, answers.into_inner()).await {
+                End::Done => return,
+                End::Broken(why) => Failure::Lost(why),
+            },
             Err(status) if is_refused(&status) => {
                 self.is_offered.store(false, Ordering::Relaxed);
                 return self.fail_all(&Unanswered::NotOffered, &Unanswered::NotOffered).await;
             }
-            Err(status) => End::Status(status),
-        };
-        let failure = match end {
-            End::Done => return,
-            End::Status(status) => Failure::of_status(&status),
-            End::Closed => Failure::Lost("the store has ended the stream".to_owned()),
-            End::Malformed(id) => Failure::Lost(format!("an answer to {id}, which was not asked")),
+            Err(status) => Failure::of_status(&status),
         };
         let unsent = Failure::Unreachable(failure.to_string());
         self.fail_all(&Unanswered::Failed(failure), &Unanswered::Failed(unsent)).await;
@@ -180,12 +174,12 @@ impl Carrier {
                     Ok(Some(message)) => {
                         let is_closing = message.is_closing;
                         if let Err(id) = self.unpack(message) {
-                            return End::Malformed(id);
+                            return End::Broken(format!("an answer to {id}, which was not asked"));
                         }
                         is_closing
                     }
-                    Ok(None) => return End::Closed,
-                    Err(status) => return End::Status(status),
+                    Ok(None) => return End::Broken("the store has ended the stream".to_owned()),
+                    Err(status) => return End::Broken(Failure::of_status(&status).to_string()),
                 },
                 batch = next(&mut self.waiting, to_wire.as_ref(), self.sent.len()) => match batch {
                     Some((room, batch)) => {

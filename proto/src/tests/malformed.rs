@@ -11,6 +11,7 @@ use crate::eraftpb::{self, Entry, Snapshot};
 use crate::etcdserverpb::request_op::Request as Op;
 use crate::etcdserverpb::{RequestOp, TxnRequest};
 use crate::metapb::{Region, Store};
+use crate::tinykvext::{BatchRequest, BatchedRequest};
 use crate::tipb::{Expr, RpnExpr};
 
 /// How deep messages may nest in each other.
@@ -108,4 +109,12 @@ fn damage<M: Message + Default + PartialEq + Debug>(message: &M) -> (usize, usiz
         }
     }
     (read, refused)
+}
+
+/// On the wire it is two bytes; a batch has room for millions of them.
+#[test]
+fn a_request_of_a_batch_that_says_nothing_is_small() {
+    let said = b"\x0a\x00\x0a\x00".as_slice();
+    assert_eq!(BatchRequest::decode(said).map(|batch| batch.requests.len()), Ok(2));
+    assert!(size_of::<BatchedRequest>() <= 32, "{} bytes", size_of::<BatchedRequest>());
 }

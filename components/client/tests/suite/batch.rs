@@ -86,7 +86,7 @@ async fn without_batches_nobody_asks_for_a_stream() {
 
 #[tokio::test]
 async fn of_a_stream_that_breaks_nobody_knows_what_became_of_a_put_and_a_get_is_asked_again() {
-    for ending in [Ending::Broken, Ending::Nonsense] {
+    for ending in [Ending::Broken, Ending::Refused, Ending::Nonsense] {
         let world = World::start(1).await;
         let client = world.client().await;
         client.raw().put("k", "old").await.unwrap();

@@ -20,6 +20,8 @@ use crate::services::StoreService;
 pub(crate) enum Ending {
     /// They break.
     Broken,
+    /// They end with a status that would say of a call that it was not done.
+    Refused,
     /// Their stores are about to stop.
     Closing,
     /// Something is answered that nobody asked.
@@ -96,6 +98,10 @@ async fn talk(
                 let message = match ending.expect("the world goes on") {
                     Ending::Broken => {
                         let _ = answers.send(Err(Status::unavailable("the stream broke"))).await;
+                        return;
+                    }
+                    Ending::Refused => {
+                        let _ = answers.send(Err(Status::invalid_argument("no batch"))).await;
                         return;
                     }
                     Ending::Closing => BatchResponse { is_closing: true, ..Default::default() },
