@@ -124,11 +124,11 @@ bench: bench-coprocessor bench-engine bench-raft bench-raftstore bench-scheduler
 LOAD = bin/tinykv-bench --playground 3 --debian $(TARGET_DIR)/debian --seconds $(or $(SECONDS),10) \
 	--rounds $(or $(ROUNDS),3) --note "commit $$(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
 bench-cluster: build etcd redis ## a cluster of three stores under load, beside etcd, redis and a server that does nothing
-	$(LOAD) --peer etcd,redis,bare --workload put,get --clients 1,256 --json $(TARGET_DIR)/bench-raw.json --html $(TARGET_DIR)/bench-raw.html
+	$(LOAD) --batched --peer etcd,redis,bare --workload put,get --clients 1,256 --json $(TARGET_DIR)/bench-raw.json --html $(TARGET_DIR)/bench-raw.html
 	$(LOAD) --peer etcd --workload scan --scan-rows 100 --clients 8
 	$(LOAD) --peer etcd --workload scan --scan-rows 1000 --clients 8
 	$(LOAD) --workload timestamps --clients 256
-	$(LOAD) --transactions --workload put,pairs,bank,ycsb-f --clients 256 --json $(TARGET_DIR)/bench-txn.json --html $(TARGET_DIR)/bench-txn.html
+	$(LOAD) --batched --transactions --workload put,pairs,bank,ycsb-f --clients 256 --json $(TARGET_DIR)/bench-txn.json --html $(TARGET_DIR)/bench-txn.html
 bench-engine: packages ## what the engine seam costs beside bare RocksDB
 	$(CARGO) bench --workspace --bench engine
 bench-coprocessor: packages ## what plans cost beside the bare scan of a million rows

@@ -115,6 +115,11 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) transactions: bool,
 
+    /// Put each TinyKV cluster under the load a second time, as `NAME batched`: with the requests of all
+    /// clients over one stream to each store. The first time each request is a call of its own.
+    #[arg(long)]
+    pub(crate) batched: bool,
+
     /// How many operations may be under way at once; several numbers are several runs.
     #[arg(long, value_name = "NUMBER", value_delimiter = ',', default_value = "64",
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -196,6 +201,7 @@ mod tests {
         assert_eq!(options.clients, [1, 256]);
         assert_eq!(options.seconds, Duration::from_millis(500));
         assert_eq!(parse("").unwrap().workloads, [Workload::Put, Workload::Get]);
+        assert!(parse("--batched").unwrap().batched && !options.batched);
     }
 
     #[test]

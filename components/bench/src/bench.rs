@@ -9,6 +9,7 @@
 //! ```
 //!
 //! All systems are alive all the time, and all but one are idle. What counts is a ratio within one round.
+//! One cluster may be two systems: it is asked by calls, and by requests that travel together.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -72,7 +73,11 @@ pub(crate) enum BenchError {
 struct Contestant {
     name: String,
     system: System,
-    started: Option<Started>,
+    /// Kept by all whose cluster it is.
+    started: Option<Arc<Started>>,
+    /// The first one of its cluster, which may be itself.
+    home: usize,
+    /// What its cluster has, if this is its home.
     has_keys: bool,
     has_bank: bool,
 }
@@ -115,6 +120,7 @@ impl Bench<'_> {
         for Named { name, address } in &self.options.systems {
             let system = System::connect(address, &self.values, self.options.transactions).await?;
             self.join(name, system, None, address.clone())?;
+            self.join_batched(address).await?;
         }
         if let Some(stores) = self.options.playground {
             say("starting a cluster ...");
@@ -123,8 +129,9 @@ impl Bench<'_> {
             if let System::TinyKv(tinykv) = &system {
                 self.wait_for_replicas(tinykv, stores.min(REPLICAS)).await?;
             }
-            let about = started.about.clone();
+            let (about, address) = (started.about.clone(), started.address.clone());
             self.join("tinykv", system, Some(started), about)?;
+            self.join_batched(&address).await?;
         }
         for peer in &self.options.peers {
             let (name, started) = start(*peer, &self.options.debian, self.options.value_bytes);
@@ -151,10 +158,29 @@ impl Bench<'_> {
         if self.contestants.iter().any(|contestant| contestant.name == name) {
             return Err(BenchError::TwoOfOneName(name.to_owned()));
         }
-        let name = name.to_owned();
+        let (name, home) = (name.to_owned(), self.contestants.len());
+        let started = started.map(Arc::new);
         self.results.systems.push((name.clone(), about));
-        let contestant = Contestant { name, system, started, has_keys: false, has_bank: false };
+        let (has_keys, has_bank) = (false, false);
+        let contestant = Contestant { name, system, started, home, has_keys, has_bank };
         self.contestants.push(contestant);
+        Ok(())
+    }
+
+    /// The cluster that joined last, a second time, if that is wanted and it can be asked in two ways.
+    async fn join_batched(&mut self, address: &str) -> Result<(), BenchError> {
+        let Some(last) = self.contestants.last().filter(|_| self.options.batched) else {
+            return Ok(());
+        };
+        let (name, home) = (format!("{} batched", last.name), last.home);
+        let started = last.started.clone();
+        let transactions = self.options.transactions;
+        let Some(system) = last.system.batched(address, &self.values, transactions).await? else {
+            return Ok(());
+        };
+        self.join(&name, system, None, "the same, requests travel together".to_owned())?;
+        let joined = self.contestants.last_mut().expect("it has just joined");
+        (joined.home, joined.started) = (home, started);
         Ok(())
     }
 
@@ -230,19 +256,20 @@ impl Bench<'_> {
     /// Sees that a system has what the workload asks for.
     async fn prepare(&mut self, index: usize, workload: Workload) -> Result<(), BenchError> {
         let (keys, seed) = (self.options.keys, self.options.seed);
-        let contestant = &mut self.contestants[index];
-        let name = contestant.name.clone();
+        let contestant = &self.contestants[index];
+        let (name, system) = (contestant.name.clone(), contestant.system.clone());
         let failed = |error: FillError| BenchError::Fill(name.clone(), error);
-        if workload.needs_keys() && !contestant.has_keys {
-            say(&format!("filling {} with {keys} keys ...", contestant.name));
-            fill(&contestant.system, keys, seed).await.map_err(failed)?;
-            contestant.has_keys = true;
+        let home = contestant.home;
+        let home = &mut self.contestants[home];
+        if workload.needs_keys() && !home.has_keys {
+            say(&format!("filling {name} with {keys} keys ..."));
+            fill(&system, keys, seed).await.map_err(failed)?;
+            home.has_keys = true;
         }
-        if let (System::TinyKv(tinykv), Workload::Bank, false) =
-            (&contestant.system, workload, contestant.has_bank)
+        if let (System::TinyKv(tinykv), Workload::Bank, false) = (&system, workload, home.has_bank)
         {
             tinykv.found_bank(keys).await.map_err(|failure| failed(failure.into()))?;
-            contestant.has_bank = true;
+            home.has_bank = true;
         }
         Ok(())
     }
@@ -268,7 +295,7 @@ impl Bench<'_> {
         let shape = Shape { rate: options.rate, warm_up, length, seed };
         let load = Load { workload: workload_name(options, workload), clients, rate: options.rate };
         let title = format!("{name}, {}, round {round} of {}", load.title(), options.rounds);
-        let servers = || contestant.started.as_ref().and_then(Started::cpu);
+        let servers = || contestant.started.as_ref().and_then(|started| started.cpu());
         let (own, others) = (own_cpu(), servers());
         let (generator, clock) = (Arc::new(generator), Arc::clone(&self.clock));
         let measured = run(sessions, generator, &shape, clock, &title).await;

@@ -75,7 +75,7 @@ pub(crate) struct ConnectError(pub(crate) String);
 
 impl System {
     /// Connects to what an address names: `etcd://`, `redis://`, or else the address of a scheduler.
-    /// Of etcd there may be several, with commas.
+    /// Of etcd there may be several, with commas. To our own cluster each request is a call of its own.
     pub(crate) async fn connect(
         address: &str,
         values: &Arc<Values>,
@@ -85,9 +85,22 @@ impl System {
             Some(("etcd", hosts)) => System::Etcd(etcd::Etcd::connect(hosts, values).await?),
             Some(("redis", host)) => System::Redis(redis::Address::new(host, values)),
             Some(_) | None => {
-                System::TinyKv(tinykv::TinyKv::connect(address, values, transactions).await?)
+                let connected = tinykv::TinyKv::connect(address, values, transactions, false);
+                System::TinyKv(connected.await?)
             }
         })
+    }
+
+    /// The same cluster, to which requests travel together. `None` for what knows no such way.
+    pub(crate) async fn batched(
+        &self,
+        address: &str,
+        values: &Arc<Values>,
+        transactions: bool,
+    ) -> Result<Option<Self>, ConnectError> {
+        let System::TinyKv(_) = self else { return Ok(None) };
+        let connected = tinykv::TinyKv::connect(address, values, transactions, true).await?;
+        Ok(Some(System::TinyKv(connected)))
     }
 
     /// Why it cannot do a workload, if it cannot.

@@ -47,8 +47,10 @@ impl TinyKv {
         scheduler: &str,
         values: &Arc<Values>,
         transactions: bool,
+        batched: bool,
     ) -> Result<Self, ConnectError> {
-        let client = Client::connect(&[scheduler], Config::default()).await;
+        let config = Config { batched, ..Config::default() };
+        let client = Client::connect(&[scheduler], config).await;
         let client = client.map_err(|error| ConnectError(format!("{scheduler}: {error}")))?;
         Ok(TinyKv { client, values: Arc::clone(values), transactions })
     }

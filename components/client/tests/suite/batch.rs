@@ -115,7 +115,7 @@ async fn a_store_that_is_about_to_stop_answers_what_was_sent_and_the_rest_goes_e
     let put = put_that_waits(&world, &client).await;
     world.end_streams(Ending::Closing);
     let again = async || client.raw().put("other", "v").await.map(|()| world.count("batch"));
-    eventually(again, |streams| matches!(streams, Ok(2))).await;
+    eventually(again, |streams| matches!(streams, Ok(2))).await.unwrap();
     assert!(!put.is_finished());
     world.release();
     put.await.unwrap().unwrap();
