@@ -45,6 +45,7 @@
 pub mod cluster;
 pub mod config;
 pub mod core;
+pub mod endpoints;
 pub mod error;
 pub mod id;
 pub mod keeper;

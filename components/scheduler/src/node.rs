@@ -18,18 +18,19 @@ use runtime::worker::{Alarm, Panicked, Tasks, Worker};
 use slog::{Logger, info, warn};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Channel, Server};
 
 use crate::config::Config;
 use crate::core::Core;
+use crate::endpoints::Endpoints;
 use crate::error::Error;
 use crate::keeper::{self, Keeper};
 use crate::member::{Membership, Term};
 use crate::meta::worker::MetaRunner;
 use crate::meta::{self, Identity, Limits, Space};
 use crate::metrics::Meters;
-use crate::outside::{self, Candidate, Outside, OutsideRecords};
+use crate::outside::{Candidate, Outside, OutsideRecords};
 use crate::records::{EngineRecords, Records};
 use crate::rounds::{Nothing, Rounds};
 use crate::service::etcd::{Backend, Etcd};
@@ -194,7 +195,7 @@ struct Behind {
     /// For our own calls, which have no patience.
     etcd: Outside,
     /// For clients' calls and streams, which bring their own.
-    clients: Channel,
+    clients: Endpoints,
     guard: Arc<AtomicI64>,
 }
 
@@ -208,8 +209,8 @@ impl Footing {
             let records = Arc::new(memory.clone());
             return Ok(Footing { cluster_id, records, memory: Some(memory), outside: None });
         }
-        let ours = outside::connect(endpoints, Some(PATIENCE)).map_err(NodeError::Outside)?;
-        let clients = outside::connect(endpoints, None).map_err(NodeError::Outside)?;
+        let ours = Endpoints::new(endpoints, Some(PATIENCE)).map_err(NodeError::Outside)?;
+        let clients = Endpoints::new(endpoints, None).map_err(NodeError::Outside)?;
         let opened = Outside::open(ours, chosen.max(1), &base.logger).await;
         let (etcd, cluster_id) = opened.map_err(NodeError::Outside)?;
         if config.cluster_id != 0 && config.cluster_id != cluster_id {

@@ -41,8 +41,8 @@ use slog::{Logger, info, warn};
 use tokio::runtime::Handle;
 use tonic::Status;
 use tonic::codegen::tokio_stream::once;
-use tonic::transport::{Channel, Endpoint};
 
+use crate::endpoints::Endpoints;
 use crate::error::{Error, Result};
 use crate::keeper::{Done, Task};
 use crate::member::Term;
@@ -50,7 +50,7 @@ use crate::records::{Loaded, Record, Records};
 use crate::service::ask;
 use crate::state::State;
 
-/// How long etcd may take for one call of ours, and the pace at which it is tried again at the start.
+/// The pace at which etcd is tried again at the start.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The pace of an election: how often a follower looks whether somebody leads, and a leader whether it
@@ -60,27 +60,10 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 /// Where the cluster's id is written.
 const CLUSTER_ID: &str = "/pd/cluster_id";
 
-/// A connection to all endpoints of an etcd. `patience` limits each call; streams go without.
-pub fn connect(
-    endpoints: &[String],
-    patience: Option<Duration>,
-) -> std::result::Result<Channel, String> {
-    let endpoint = |url: &String| {
-        let endpoint =
-            Endpoint::try_from(url.clone()).map_err(|error| format!("{url}: {error}"))?;
-        let endpoint = endpoint.connect_timeout(PATIENCE).tcp_nodelay(true);
-        let endpoint = endpoint.http2_keep_alive_interval(PATIENCE).keep_alive_timeout(PATIENCE);
-        Ok(patience.map_or(endpoint.clone(), |patience| endpoint.timeout(patience)))
-    };
-    let endpoints: std::result::Result<Vec<Endpoint>, String> =
-        endpoints.iter().map(endpoint).collect();
-    Ok(Channel::balance_list(endpoints?.into_iter()))
-}
-
 /// Our words to a real etcd.
 #[derive(Clone)]
 pub struct Outside {
-    channel: Channel,
+    endpoints: Endpoints,
     root: String,
 }
 
@@ -127,7 +110,7 @@ impl Outside {
     /// Finds the cluster, or founds it under the id that is offered. Tries again until somebody
     /// answers: etcd may be started after us.
     pub async fn open(
-        channel: Channel,
+        endpoints: Endpoints,
         offered: u64,
         logger: &Logger,
     ) -> std::result::Result<(Self, u64), String> {
@@ -138,7 +121,7 @@ impl Outside {
         };
         let mut tries = 0;
         let response = loop {
-            match KvClient::new(channel.clone()).txn(request.clone()).await {
+            match KvClient::new(endpoints.clone()).txn(request.clone()).await {
                 Ok(response) => break response.into_inner(),
                 Err(error) if tries == 60 => return Err(error.to_string()),
                 Err(error) => {
@@ -154,11 +137,11 @@ impl Outside {
         };
         let id = if response.succeeded { Some(offered) } else { known() };
         let id = id.ok_or_else(|| format!("{CLUSTER_ID} is no id"))?;
-        Ok((Outside { channel, root: format!("/pd/{id}/") }, id))
+        Ok((Outside { endpoints, root: format!("/pd/{id}/") }, id))
     }
 
-    fn kv(&self) -> KvClient<Channel> {
-        KvClient::new(self.channel.clone()).max_decoding_message_size(usize::MAX)
+    fn kv(&self) -> KvClient<Endpoints> {
+        KvClient::new(self.endpoints.clone()).max_decoding_message_size(usize::MAX)
     }
 
     fn leader_key(&self) -> String {
@@ -270,7 +253,7 @@ struct Session {
 impl Candidate {
     /// Lives one session after the other.
     pub async fn run(self, stopping: Stopping) {
-        let mut leases = LeaseClient::new(self.outside.channel.clone());
+        let mut leases = LeaseClient::new(self.outside.endpoints.clone());
         while !stopping.is_asked() {
             let mut lease = 0;
             let lived = tokio::select! {
@@ -296,7 +279,7 @@ impl Candidate {
     async fn live(&self, lease: &mut i64) -> std::result::Result<(), Status> {
         let sent = self.now();
         let ttl = i64::try_from(self.ttl.as_secs()).unwrap_or(1).max(1);
-        let mut leases = LeaseClient::new(self.outside.channel.clone());
+        let mut leases = LeaseClient::new(self.outside.endpoints.clone());
         let grant = leases.lease_grant(LeaseGrantRequest { ttl, id: 0 }).await?.into_inner();
         *lease = grant.id;
         let ends = sent + self.ttl;
@@ -342,7 +325,7 @@ impl Candidate {
         let sent = self.now();
         let request = LeaseKeepAliveRequest { id: session.lease };
         let once = once(request);
-        let mut leases = LeaseClient::new(self.outside.channel.clone());
+        let mut leases = LeaseClient::new(self.outside.endpoints.clone());
         let answers = leases.lease_keep_alive(once).await?;
         let answer = answers.into_inner().message().await?;
         if answer.is_none_or(|answer| answer.ttl <= 0) {

@@ -26,11 +26,11 @@ use proto::etcdserverpb::{
 use runtime::reply::Reply;
 use runtime::worker::Tasks;
 use tokio::sync::mpsc;
-use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::respond::{Answer, meta_status};
 use super::{Outgoing, STREAM_QUEUE, ask, watches};
+use crate::endpoints::Endpoints;
 use crate::meta::worker::Task;
 use crate::meta::{MetaError, Outcome};
 use crate::state::State;
@@ -44,7 +44,7 @@ pub enum Backend {
     /// In a space of our own.
     Own(Tasks<Task>),
     /// In a real etcd.
-    Outside(Channel),
+    Outside(Endpoints),
 }
 
 /// Serves etcd's API.
@@ -118,8 +118,8 @@ macro_rules! arms {
                             let request = request.into_inner();
                             execute(tasks, |reply| Task::$task(request, reply)).await
                         }
-                        Backend::Outside(channel) => {
-                            let mut client = $client::new(channel.clone())
+                        Backend::Outside(endpoints) => {
+                            let mut client = $client::new(endpoints.clone())
                                 .max_decoding_message_size(usize::MAX);
                             client.$name(request.into_inner()).await
                         }
@@ -149,8 +149,8 @@ arms! { Lease for LeaseClient {
     async fn lease_leases(&self, request: Request<LeaseLeasesRequest>) -> Answer<LeaseLeasesResponse> {
         match &self.backend {
             Backend::Own(tasks) => execute(tasks, Task::LeaseLeases).await,
-            Backend::Outside(channel) => {
-                LeaseClient::new(channel.clone()).lease_leases(request.into_inner()).await
+            Backend::Outside(endpoints) => {
+                LeaseClient::new(endpoints.clone()).lease_leases(request.into_inner()).await
             }
         }
     }
@@ -165,8 +165,8 @@ arms! { Lease for LeaseClient {
             Backend::Own(tasks) => {
                 tokio::spawn(keep_alive(tasks.clone(), requests, sender));
             }
-            Backend::Outside(channel) => {
-                let mut client = LeaseClient::new(channel.clone());
+            Backend::Outside(endpoints) => {
+                let mut client = LeaseClient::new(endpoints.clone());
                 let passed_on = watches::pass_on(requests);
                 tokio::spawn(async move {
                     watches::pass_back(client.lease_keep_alive(passed_on).await, sender).await;
@@ -200,9 +200,9 @@ impl Watch for Etcd {
             Backend::Own(tasks) => {
                 tokio::spawn(watches::serve(tasks.clone(), request.into_inner(), sender));
             }
-            Backend::Outside(channel) => {
+            Backend::Outside(endpoints) => {
                 let mut client =
-                    proto::etcdserverpb::watch_client::WatchClient::new(channel.clone())
+                    proto::etcdserverpb::watch_client::WatchClient::new(endpoints.clone())
                         .max_decoding_message_size(usize::MAX);
                 let passed_on = watches::pass_on(request.into_inner());
                 tokio::spawn(async move {
@@ -219,8 +219,8 @@ impl Maintenance for Etcd {
     async fn status(&self, request: Request<StatusRequest>) -> Answer<StatusResponse> {
         let mut response = match &self.backend {
             Backend::Own(tasks) => execute(tasks, Task::Status).await?,
-            Backend::Outside(channel) => {
-                MaintenanceClient::new(channel.clone()).status(request.into_inner()).await?
+            Backend::Outside(endpoints) => {
+                MaintenanceClient::new(endpoints.clone()).status(request.into_inner()).await?
             }
         };
         let status = response.get_mut();

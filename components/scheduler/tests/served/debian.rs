@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use proto::etcdserverpb::RangeRequest;
 use proto::etcdserverpb::kv_client::KvClient;
+use proto::etcdserverpb::maintenance_client::MaintenanceClient;
+use proto::etcdserverpb::{RangeRequest, StatusRequest};
 use tempfile::TempDir;
 use tonic::transport::Endpoint;
 
@@ -85,6 +86,21 @@ impl Etcd {
             wait_until_serving(url).await;
         }
         Some(Etcd { url: urls[0].clone(), urls, processes, _home: home })
+    }
+
+    /// Ends, without a warning, the member that leads the others.
+    pub(crate) async fn kill_leader(&mut self) {
+        for (place, url) in self.urls.iter().enumerate() {
+            let channel = Endpoint::try_from(url.clone()).unwrap().connect_lazy();
+            let status = MaintenanceClient::new(channel).status(StatusRequest {}).await;
+            let status = status.expect("it serves").into_inner();
+            if status.header.is_some_and(|header| header.member_id == status.leader) {
+                self.processes[place].kill().expect("it is ours");
+                self.processes[place].wait().expect("it is ours");
+                return;
+            }
+        }
+        panic!("none of them leads");
     }
 }
 

@@ -9,4 +9,5 @@ mod etcdctl;
 mod failover;
 mod fixture;
 mod fuzz;
+mod load;
 mod service;
