@@ -49,7 +49,20 @@ const ON_TOP: &[&str] = &["bench", "ctl", "playground", "raft-bench", "rounds", 
 /// Libraries that only some crates may know, so that what they stand for stays in one place.
 const RESERVED: &[(&str, &[&str])] = &[
     ("rocksdb", &["engine"]),
-    ("tonic", &["proto", "client", "scheduler", "server", "bench", "ctl", "playground", "tests"]),
+    (
+        "tonic",
+        &[
+            "proto",
+            "client",
+            "program",
+            "scheduler",
+            "server",
+            "bench",
+            "ctl",
+            "playground",
+            "tests",
+        ],
+    ),
     ("axum", &["scheduler", "server"]),
     (
         "prost",

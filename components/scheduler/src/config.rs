@@ -8,6 +8,7 @@ use runtime::units::{Bytes, Period};
 use serde::{Deserialize, Serialize};
 
 use crate::schedule;
+use crate::service::scheduler::MESSAGE_BYTES_MAX;
 
 /// The settings. Every field is a setting of the same name in kebab case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +38,8 @@ pub struct Config {
     pub schedule: schedule::config::Config,
     /// The key space that etcd's clients see.
     pub meta: Meta,
+    /// How much may be under way.
+    pub limits: Limits,
     /// What the process tells a person.
     pub log: runtime::log::Config,
     /// How the disk is used.
@@ -59,6 +62,26 @@ pub struct Meta {
     pub quota: Bytes,
     /// How many revisions are kept for watchers that come back.
     pub history: u32,
+}
+
+/// How much may be under way, for all clients together. More is refused, and clients try again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Limits {
+    /// Calls that are not answered yet.
+    pub calls: u32,
+    /// The bytes of their requests.
+    pub bytes: Bytes,
+    /// Streams that are open: of timestamps, of reports, of watches, of leases.
+    pub streams: u32,
+    /// Watchers of keys, of which a stream has any number.
+    pub watchers: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { calls: 8192, bytes: Bytes::mib(64), streams: 16_384, watchers: 100_000 }
+    }
 }
 
 impl Default for Replication {
@@ -93,6 +116,7 @@ impl Default for Config {
             replication: Replication::default(),
             schedule: schedule::config::Config::default(),
             meta: Meta::default(),
+            limits: Limits::default(),
             log: runtime::log::Config::default(),
             engine,
         }
@@ -152,6 +176,12 @@ impl Config {
         require(window.contains(&self.tso_save_interval), "tso-save-interval must be 100ms to 1m");
         require(self.replication.max_replicas > 0, "replication.max-replicas must not be zero");
         require(self.meta.history > 0, "meta.history must not be zero");
+        let Limits { calls, bytes, streams, watchers } = &self.limits;
+        require(*calls > 0, "limits.calls must not be zero");
+        let message = bytes.as_usize() >= MESSAGE_BYTES_MAX;
+        require(message, "limits.bytes must be at least 10MiB, which is one message");
+        require(*streams > 0, "limits.streams must not be zero");
+        require(*watchers > 0, "limits.watchers must not be zero");
         problems
             .extend(self.schedule.validate().into_iter().map(|text| format!("schedule.{text}")));
         problems.extend(self.engine.validate().into_iter().map(|text| format!("engine.{text}")));

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use engine::Engine;
+use program::incoming::Incoming;
 use program::pages::Pages;
 use program::{About, Failure, ListenError, listen};
 use proto::schedulerpb::Member;
@@ -19,7 +20,6 @@ use slog::{Logger, info, warn};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 use crate::config::Config;
 use crate::core::Core;
@@ -33,6 +33,7 @@ use crate::metrics::Meters;
 use crate::outside::{Candidate, Outside, OutsideRecords};
 use crate::records::{EngineRecords, Records};
 use crate::rounds::{Nothing, Rounds};
+use crate::service::bounds::Bounds;
 use crate::service::etcd::{Backend, Etcd};
 use crate::service::scheduler::Service;
 use crate::service::status::Shown;
@@ -177,6 +178,7 @@ struct Parts {
     listener: TcpListener,
     pages: Option<(TcpListener, Pages)>,
     etcd: Etcd,
+    bounds: Bounds,
     candidate: Option<Candidate>,
     rounds: Tasks<Nothing>,
     workers: Vec<Worker>,
@@ -236,6 +238,7 @@ fn own_space(
     let limits = Limits {
         bytes: config.meta.quota.as_usize(),
         revisions: i64::from(config.meta.history),
+        watchers: config.limits.watchers as usize,
         ..Limits::default()
     };
     let identity = Identity { cluster: state.cluster_id, member: state.membership.me().member_id };
@@ -301,13 +304,14 @@ impl Running {
             logger: base.logger.clone(),
         });
         let etcd = Etcd::new(Arc::clone(&state), backend);
+        let bounds = Bounds::new(&config.limits);
         let status_addr = status.as_ref().map(|(_, addr)| *addr);
         let pages = status.map(|(listener, _)| {
             let (about, logger) = (base.about.clone(), base.logger.clone());
-            let inside = Arc::new(Shown(Arc::clone(&state)));
+            let inside = Arc::new(Shown(Arc::clone(&state), bounds.clone()));
             (listener, Pages::new(inside, metrics, about, logger))
         });
-        let parts = Parts { listener, pages, etcd, candidate, rounds, workers };
+        let parts = Parts { listener, pages, etcd, bounds, candidate, rounds, workers };
         Ok(Running { addr, status_addr, state, keeper, parts })
     }
 
@@ -319,7 +323,7 @@ impl Running {
         logger: &Logger,
     ) -> (Result<(), NodeError>, Vec<Worker>) {
         let Running { state, keeper, parts, .. } = self;
-        let Parts { listener, pages, etcd, candidate, rounds, workers } = parts;
+        let Parts { listener, pages, etcd, bounds, candidate, rounds, workers } = parts;
         // They end with this one, however it ends.
         let (mut elections, mut background) = (JoinSet::new(), JoinSet::new());
         if let Some(candidate) = candidate {
@@ -331,17 +335,15 @@ impl Running {
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_service_status("", tonic_health::ServingStatus::Serving).await;
         let routes = transport()
-            .add_service(Service::new(Arc::clone(&state), keeper).into_server())
-            .add_service(etcd.kv())
-            .add_service(etcd.watches())
-            .add_service(etcd.leases())
-            .add_service(etcd.members())
-            .add_service(etcd.maintenance())
+            .add_service(bounds.around(Service::new(Arc::clone(&state), keeper).into_server()))
+            .add_service(bounds.around(etcd.kv()))
+            .add_service(bounds.around(etcd.watches()))
+            .add_service(bounds.around(etcd.leases()))
+            .add_service(bounds.around(etcd.members()))
+            .add_service(bounds.around(etcd.maintenance()))
             .add_service(health_service);
         drop(etcd);
-        // Answers leave at once: held back to be sent together, as the system would, each waits for the
-        // other side's delayed acknowledgement, which is 40 milliseconds.
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let incoming = Incoming::new(listener);
         let serving = routes.serve_with_incoming_shutdown(incoming, stopping.asked());
         let mut serving = std::pin::pin!(serving);
         let outcome = tokio::select! {

@@ -24,7 +24,6 @@
 
 mod alone;
 pub mod config;
-pub mod incoming;
 mod member;
 pub mod meters;
 pub mod node;

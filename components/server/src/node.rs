@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use program::incoming::Incoming;
 use program::pages::{self, OpenError, Pages};
+use program::room::Room;
 use program::{
     About, Failure, ListenError, async_runtime, end_with_a_panic, listen, listen_to_signals,
 };
@@ -23,10 +25,8 @@ use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 
 use crate::alone;
 use crate::config::Config;
-use crate::incoming::Incoming;
 use crate::member::{Member, Place};
 use crate::scheduler_port::SchedulerPort;
-use crate::service::room::Room;
 use crate::service::{Peers, Service};
 use crate::status::{self, Shown};
 

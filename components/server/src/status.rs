@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use engine::Engine;
 use program::pages::Inside;
+use program::room::Room;
 use proto::tinykvpb::tiny_kv_server::SERVICE_NAME;
 use raftstore::Router;
 use runtime::metrics::{Gauge, Metrics, Unit};
@@ -14,7 +15,6 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::meters::EngineGauges;
-use crate::service::room::Room;
 
 /// How often those who watch the health of a node learn that it has changed.
 const HEALTH_PERIOD: Duration = Duration::from_millis(100);

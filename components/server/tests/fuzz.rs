@@ -14,6 +14,7 @@ use engine::{Engine, Layout, Memory};
 use http_body::Body as _;
 use http_body_util::Full;
 use program::Failure;
+use program::room::Room;
 use prost::Message;
 use proto::kvrpcpb::{
     self, BatchRollbackRequest, CheckTxnStatusRequest, CommitRequest, GetRequest, Mutation,
@@ -25,7 +26,6 @@ use runtime::Rng;
 use runtime::metrics::Metrics;
 use runtime::shutdown::Stop;
 use server::service::Service as Calls;
-use server::service::room::Room;
 use slog::{Discard, Logger, o};
 use storage::{Kv, Limits, Standalone, Storage};
 use tests::fuzz::{cases, damage};

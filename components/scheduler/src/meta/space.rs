@@ -49,12 +49,14 @@ pub struct Limits {
     pub txn_ops: usize,
     /// Revisions that are kept for watchers; twice as many are compacted to this number.
     pub revisions: i64,
+    /// Watchers of all clients together.
+    pub watchers: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         let (bytes, request_bytes) = (256 << 20, 3 << 19);
-        Limits { bytes, request_bytes, txn_ops: 128, revisions: 100_000 }
+        Limits { bytes, request_bytes, txn_ops: 128, revisions: 100_000, watchers: 100_000 }
     }
 }
 

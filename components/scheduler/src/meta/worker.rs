@@ -27,9 +27,6 @@ use super::watch::{Interest, Sink, Watchers};
 /// Leases that end in one tick; the next tick goes on.
 const EXPIRED_PER_TICK: usize = 1000;
 
-/// Watchers of all clients together; more are refused.
-pub const WATCHERS_MAX: usize = 100_000;
-
 /// Ticks between two notices of progress: ten minutes of tenths of a second, as etcd has it.
 const TICKS_PER_NOTICE: u64 = 6000;
 
@@ -204,7 +201,7 @@ impl MetaRunner {
     }
 
     fn watch_id(&mut self, stream: u64, wanted: i64) -> Result<i64, &'static str> {
-        if self.watchers.len() >= WATCHERS_MAX {
+        if self.watchers.len() >= self.space.limits.watchers {
             return Err("etcdserver: too many watchers");
         }
         if wanted != 0 {

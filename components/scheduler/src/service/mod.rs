@@ -3,6 +3,7 @@
 //! An arm decides nothing. What a request may ask is checked in one place per service; what a failure
 //! is called, by [`respond`].
 
+pub mod bounds;
 pub mod etcd;
 pub mod heartbeats;
 pub mod respond;

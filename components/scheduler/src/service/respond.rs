@@ -60,6 +60,21 @@ pub fn invalid(text: &str) -> Status {
     Status::invalid_argument(text)
 }
 
+/// There are as many calls as there may be; nothing was read of this one.
+pub fn too_many_calls() -> Status {
+    Status::resource_exhausted("too many calls are under way; try again")
+}
+
+/// There are as many streams as there may be.
+pub fn too_many_streams() -> Status {
+    Status::resource_exhausted("too many streams are open; try again")
+}
+
+/// The bytes of all calls together would be too many; nothing was done.
+pub fn too_much() -> Status {
+    Status::resource_exhausted("too many bytes of requests are under way; try again")
+}
+
 /// An error as a status.
 pub fn status(error: &Error) -> Status {
     let code = match error {

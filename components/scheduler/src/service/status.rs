@@ -5,10 +5,11 @@ use std::sync::Arc;
 use program::pages::Inside;
 use proto::schedulerpb::Member;
 
+use crate::service::bounds::Bounds;
 use crate::state::State;
 
 /// A scheduler, for whoever looks at it.
-pub struct Shown(pub Arc<State>);
+pub struct Shown(pub Arc<State>, pub Bounds);
 
 impl Inside for Shown {
     fn status(&self) -> String {
@@ -23,7 +24,7 @@ impl Inside for Shown {
         format!(
             "{{\"name\": {}, \"cluster_id\": {}, \"leads\": {}, \"leader\": {}, \
              \"timestamps\": {has_time}, \"bootstrapped\": {}, \"stores\": {}, \"regions\": {}, \
-             \"plans\": {}}}",
+             \"plans\": {}, \"calls\": {}, \"streams\": {}}}",
             name(Some(membership.me().clone())),
             state.cluster_id,
             membership.leads(now),
@@ -32,6 +33,8 @@ impl Inside for Shown {
             core.cluster.stores.len(),
             core.cluster.regions.len(),
             core.controller.iter().count(),
+            self.1.calls.calls(),
+            self.1.streams.calls(),
         )
     }
 

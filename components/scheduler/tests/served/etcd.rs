@@ -28,7 +28,7 @@ fn bytes(text: &str) -> Bytes {
     Bytes::copy_from_slice(text.as_bytes())
 }
 
-fn put(key: &str, value: &str) -> PutRequest {
+pub(crate) fn put(key: &str, value: &str) -> PutRequest {
     PutRequest { key: bytes(key), value: bytes(value), ..PutRequest::default() }
 }
 
@@ -64,31 +64,31 @@ fn first(response: &TxnResponse) -> &RangeResponse {
     }
 }
 
-struct Watching {
+pub(crate) struct Watching {
     requests: mpsc::Sender<WatchRequest>,
     responses: tonic::Streaming<WatchResponse>,
 }
 
 impl Watching {
-    async fn open(fixture: &Fixture) -> Self {
+    pub(crate) async fn open(fixture: &Fixture) -> Self {
         let (requests, receiver) = mpsc::channel(16);
         let responses = fixture.watches().watch(Requests(receiver)).await.unwrap().into_inner();
         Watching { requests, responses }
     }
 
-    async fn send(&self, union: RequestUnion) {
+    pub(crate) async fn send(&self, union: RequestUnion) {
         let request = WatchRequest { request_union: Some(union) };
         self.requests.send(request).await.expect("it listens");
     }
 
-    async fn next(&mut self) -> WatchResponse {
+    pub(crate) async fn next(&mut self) -> WatchResponse {
         let next = tokio::time::timeout(Duration::from_secs(20), self.responses.message());
         let response = next.await.expect("in time").unwrap().expect("the stream goes on");
         assert!(response.header.is_some(), "a client without it would panic");
         response
     }
 
-    async fn create(&mut self, request: WatchCreateRequest) -> WatchResponse {
+    pub(crate) async fn create(&mut self, request: WatchCreateRequest) -> WatchResponse {
         self.send(RequestUnion::CreateRequest(request)).await;
         let created = self.next().await;
         assert!(created.created && created.events.is_empty(), "{created:?}");
@@ -96,7 +96,7 @@ impl Watching {
     }
 }
 
-fn watch(key: &str, end: &str, start_revision: i64) -> WatchCreateRequest {
+pub(crate) fn watch(key: &str, end: &str, start_revision: i64) -> WatchCreateRequest {
     let (key, range_end) = (bytes(key), bytes(end));
     WatchCreateRequest { key, range_end, start_revision, ..WatchCreateRequest::default() }
 }

@@ -34,14 +34,23 @@ fn txn(program: &Path, url: &str, script: &str) -> String {
     String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
 }
 
+/// Under the address as etcdctl has it by default, and as a person types it who has read it somewhere.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn etcdctl_gets_puts_deletes_compares_watches_and_leases() {
     let Some(etcdctl) = program("etcdctl") else { return };
-    let fixture = Fixture::with(config(), std::sync::Arc::new(runtime::clock::SystemClock)).await;
-    // With a scheme, `endpoint status` would send the whole URL as its authority, which no strict
-    // HTTP/2 server takes. The default of etcdctl has none.
-    let url = fixture.url.trim_start_matches("http://").to_owned();
-    let ctl = |arguments: &[&str]| run(&etcdctl, &url, arguments);
+    for scheme in ["", "http://"] {
+        let clock = std::sync::Arc::new(runtime::clock::SystemClock);
+        let fixture = Fixture::with(config(), clock).await;
+        let url = format!("{scheme}{}", fixture.url.trim_start_matches("http://"));
+        keys(&etcdctl, &url);
+        watches(&etcdctl, &url);
+        leases(&etcdctl, &url);
+        members(&etcdctl, &url, &fixture.url);
+    }
+}
+
+fn keys(etcdctl: &Path, url: &str) {
+    let ctl = |arguments: &[&str]| run(etcdctl, url, arguments);
 
     assert_eq!(ctl(&["put", "a", "1"]), "OK\n");
     assert_eq!(ctl(&["put", "a", "2", "--prev-kv"]), "OK\na\n1\n");
@@ -58,10 +67,13 @@ async fn etcdctl_gets_puts_deletes_compares_watches_and_leases() {
     assert_eq!(ctl(&["del", "b"]), "1\n");
 
     let script = "value(\"a\") = \"2\"\n\nput a 5\nget a\n\nget a\n\n";
-    assert_eq!(txn(&etcdctl, &url, script), "SUCCESS\n\nOK\n\na\n5\n");
-    assert!(txn(&etcdctl, &url, script).starts_with("FAILURE\n"));
+    assert_eq!(txn(etcdctl, url, script), "SUCCESS\n\nOK\n\na\n5\n");
+    assert!(txn(etcdctl, url, script).starts_with("FAILURE\n"));
+}
 
-    let mut watch = Command::new(&etcdctl)
+fn watches(etcdctl: &Path, url: &str) {
+    let ctl = |arguments: &[&str]| run(etcdctl, url, arguments);
+    let mut watch = Command::new(etcdctl)
         .env("ETCDCTL_API", "3")
         .args([&format!("--endpoints={url}"), "watch", "", "--prefix", "--rev=2"])
         .stdout(Stdio::piped())
@@ -76,7 +88,10 @@ async fn etcdctl_gets_puts_deletes_compares_watches_and_leases() {
     assert_eq!(event(), ["PUT", "c", "live"]);
     watch.kill().unwrap();
     watch.wait().unwrap();
+}
 
+fn leases(etcdctl: &Path, url: &str) {
+    let ctl = |arguments: &[&str]| run(etcdctl, url, arguments);
     let granted = ctl(&["lease", "grant", "60"]);
     let lease = granted.split(' ').nth(1).unwrap();
     assert_eq!(granted, format!("lease {lease} granted with TTL(60s)\n"));
@@ -88,10 +103,19 @@ async fn etcdctl_gets_puts_deletes_compares_watches_and_leases() {
     assert_eq!(renewed, format!("lease {lease} keepalived with TTL(60)\n"));
     assert_eq!(ctl(&["lease", "revoke", lease]), format!("lease {lease} revoked\n"));
     assert_eq!(ctl(&["get", "session"]), "");
+}
 
+fn members(etcdctl: &Path, url: &str, advertised: &str) {
+    let ctl = |arguments: &[&str]| run(etcdctl, url, arguments);
     assert_eq!(ctl(&["compaction", "5"]), "compacted revision 5\n");
     let members = ctl(&["member", "list"]);
-    assert!(members.contains("started, tinyscheduler") && members.contains(&url), "{members}");
-    let status = ctl(&["endpoint", "status"]);
-    assert!(status.contains("3.4.3") && status.contains("true"), "{status}");
+    assert!(members.contains("started, tinyscheduler, , ") && members.contains(advertised));
+    // Of the one that was asked, and of all that the list names.
+    for (arguments, asked) in [(&["status"][..], url), (&["status", "--cluster"][..], advertised)] {
+        let status = ctl(&[&["endpoint"][..], arguments].concat());
+        assert!(status.starts_with(&format!("{asked}, ")), "{status}");
+        assert!(status.contains("3.4.3") && status.contains("true"), "{status}");
+    }
+    // It says so on its other stream, and fails if it cannot.
+    assert_eq!(ctl(&["endpoint", "health"]), "");
 }

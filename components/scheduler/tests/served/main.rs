@@ -9,5 +9,6 @@ mod etcdctl;
 mod failover;
 mod fixture;
 mod fuzz;
+mod limits;
 mod load;
 mod service;

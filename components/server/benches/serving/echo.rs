@@ -18,7 +18,7 @@ pub(super) fn serve() {
         let echo = Echo { value: Bytes::from(vec![b'v'; super::VALUE_BYTES]) };
         let serving = server::node::transport()
             .add_service(TinyKvServer::new(echo))
-            .serve_with_incoming(server::incoming::Incoming::new(listener));
+            .serve_with_incoming(program::incoming::Incoming::new(listener));
         serving.await.expect("it serves until it is killed");
     });
 }

@@ -42,9 +42,9 @@ use tokio::time::timeout;
 use tonic::codegen::tokio_stream::Stream;
 use tonic::{Request, Status, Streaming};
 
-use super::room::Share;
 use super::{Call, NO_PLACE, Service, refused};
 use crate::respond::{in_batch, late, no_streams, too_many_requests, unknown_call};
+use program::room::Share;
 
 /// The most requests of one message.
 const REQUESTS_MAX: usize = 1024;

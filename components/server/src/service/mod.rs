@@ -9,12 +9,13 @@ mod batch;
 mod coprocessor;
 mod peers;
 mod raw;
-pub mod room;
+mod room;
 mod txn;
 
 use std::sync::Arc;
 
 use program::Failure;
+use program::room::{Room, Share};
 use prost::Message;
 use proto::kvrpcpb::Context;
 use proto::tinykvpb::tiny_kv_server::{TinyKv, TinyKvServer};
@@ -29,7 +30,7 @@ use crate::respond::{alone, busy};
 
 use self::coprocessor::Computing;
 pub use self::peers::Peers;
-use self::room::{Bounded, Room, Share};
+use self::room::Bounded;
 
 /// What every arm needs.
 #[derive(Clone)]

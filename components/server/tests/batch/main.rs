@@ -7,11 +7,11 @@
 mod node;
 
 use bytes::Bytes;
+use program::room::Room;
 use proto::kvrpcpb::{GetRequest, RawGetRequest, RawPutRequest, RawScanRequest};
 use proto::tinykvext::batched_request::Request as Ask;
 use proto::tinykvext::batched_response::Response as Tell;
 use proto::tinykvext::{BatchedRequest, BatchedResponse};
-use server::service::room::Room;
 use tonic::Code;
 
 use crate::node::{Node, nonsense};

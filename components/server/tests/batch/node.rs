@@ -5,6 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use engine::{Cf, Engine, Layout, Memory};
 use program::Failure;
+use program::incoming::Incoming;
+use program::room::Room;
 use proto::kvrpcpb::{Context, RawGetRequest, RawGetResponse};
 use proto::tinykvext::tiny_kv_ext_client::TinyKvExtClient;
 use proto::tinykvext::{
@@ -13,10 +15,8 @@ use proto::tinykvext::{
 use proto::tinykvpb::tiny_kv_client::TinyKvClient;
 use runtime::metrics::Metrics;
 use runtime::shutdown::Stop;
-use server::incoming::Incoming;
 use server::node::transport;
 use server::service::Service;
-use server::service::room::Room;
 use slog::{Discard, Logger, o};
 use storage::{Changes, Kv, Limits, Pending, Reader, Standalone, Storage};
 use tokio::net::TcpListener;

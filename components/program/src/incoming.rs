@@ -6,7 +6,8 @@
 //! it tries again.
 //!
 //! Whoever connects and does not say in time that it speaks HTTP/2 is closed as well: its place is
-//! wanted. From then on the transport asks the other side whether it is alive.
+//! wanted. From then on the transport asks the other side whether it is alive. What else is looked at in
+//! the beginning of a connection tells [`Opening`].
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -22,14 +23,16 @@ use tokio::time::{Sleep, sleep};
 use tonic::codegen::tokio_stream::Stream;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
+use crate::opening::Opening;
+
 /// How many connections there may be, however many descriptors the system gives.
 const CONNECTIONS_MAX: usize = 4096;
 
-/// What every client says first, in this many bytes: it speaks HTTP/2.
-const PREFACE_BYTES: usize = 24;
-
-/// How long it may take to say so.
+/// How long it may take to say that one speaks HTTP/2.
 const PREFACE_MAX: Duration = Duration::from_secs(10);
+
+/// How much is read at a time while a connection is looked at.
+const READ_BYTES: usize = 4 << 10;
 
 /// Accepts connections.
 pub struct Incoming {
@@ -61,7 +64,7 @@ impl Stream for Incoming {
             // for the other side's delayed acknowledgement, which is 40 milliseconds.
             let connection = stream.set_nodelay(true).map(|()| Connection {
                 stream,
-                preface: Some((PREFACE_BYTES, Box::pin(sleep(self.patience)))),
+                opening: Some((Opening::new(), Box::pin(sleep(self.patience)))),
                 _room: room,
             });
             return Poll::Ready(Some(connection));
@@ -75,8 +78,8 @@ impl Stream for Incoming {
 /// A connection, and its share of the room.
 pub struct Connection {
     stream: TcpStream,
-    /// What is missing of what every client says first, and for how long that may be.
-    preface: Option<(usize, Pin<Box<Sleep>>)>,
+    /// While it is looked at; and for how long the other side may be silent.
+    opening: Option<(Opening, Pin<Box<Sleep>>)>,
     _room: OwnedSemaphorePermit,
 }
 
@@ -94,19 +97,26 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if let Some((_, patience)) = &mut self.preface
-            && patience.as_mut().poll(context).is_ready()
-        {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        let Connection { stream, opening: looked_at, .. } = &mut *self;
+        while let Some((opening, patience)) = looked_at {
+            let ready = opening.pull(buffer.remaining());
+            if opening.is_over() {
+                *looked_at = None;
+            } else if ready.is_empty() {
+                if opening.is_silent() && patience.as_mut().poll(context).is_ready() {
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+                let mut bytes = [0; READ_BYTES];
+                let mut read = ReadBuf::new(&mut bytes);
+                std::task::ready!(Pin::new(&mut *stream).poll_read(context, &mut read))?;
+                opening.push(read.filled());
+            }
+            if !ready.is_empty() {
+                buffer.put_slice(&ready);
+                return Poll::Ready(Ok(()));
+            }
         }
-        let before = buffer.filled().len();
-        let outcome = Pin::new(&mut self.stream).poll_read(context, buffer);
-        let read = buffer.filled().len() - before;
-        self.preface.take_if(|(missing, _)| {
-            *missing = missing.saturating_sub(read);
-            *missing == 0
-        });
-        outcome
+        Pin::new(stream).poll_read(context, buffer)
     }
 }
 
@@ -201,14 +211,16 @@ mod tests {
 
             let mut speaker = TcpStream::connect(address).await.unwrap();
             let mut held = next().await.unwrap().unwrap();
-            speaker.write_all(&[b'x'; PREFACE_BYTES]).await.unwrap();
-            held.read_exact(&mut [0; PREFACE_BYTES]).await.unwrap();
+            speaker.write_all(&[b'x'; 24]).await.unwrap();
+            held.read_exact(&mut [0; 24]).await.unwrap();
+            let frame = [0, 0, 0, 4, 0, 0, 0, 0, 0];
             let later = async {
                 sleep(2 * patience).await;
-                speaker.write_all(b"y").await.unwrap();
+                speaker.write_all(&frame).await.unwrap();
             };
-            let (byte, ()) = tokio::join!(held.read_u8(), later);
-            assert_eq!(byte.unwrap(), b'y');
+            let mut read = [1; 9];
+            let (outcome, ()) = tokio::join!(held.read_exact(&mut read), later);
+            assert_eq!((outcome.unwrap(), read), (9, frame));
         });
     }
 }
