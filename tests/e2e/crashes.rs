@@ -1,10 +1,15 @@
-//! Every store is killed in turn; what was committed is there all the time.
+//! Every store is killed in turn, and the scheduler; what was committed is there all the time.
 
 use std::time::Duration;
 
+use client::Raw;
 use runtime::clock::{Clock, SystemClock};
+use tests::eventually;
 
 use crate::world::{World, key, value};
+
+/// Rows that are more than one region.
+const ROWS: u32 = 300;
 
 /// With one store gone at a time a majority is left, so everything goes on.
 async fn kill_each_in_turn(stores: usize) {
@@ -56,4 +61,37 @@ async fn stores_end_in_time_although_the_scheduler_is_gone_already() {
     // They try to hand over for 3 seconds; a single call to the scheduler may take 10.
     let took = SystemClock.now().since(start);
     assert!(took < Duration::from_secs(8), "{took:?}");
+}
+
+/// New transactions wait for a timestamp. Everything else goes on, for longer than any lease or report
+/// lasts, and although leaders change meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn reads_and_writes_go_on_without_the_scheduler() {
+    let mut world = World::start(3).await;
+    let raw = world.client.raw();
+    for number in 0..ROWS {
+        raw.put(key(number), value(number)).await.unwrap();
+    }
+    eventually("two regions", async || (world.regions().await.len() >= 2).then_some(())).await;
+    world.wait_for_replicas().await;
+    let lost = world.leader_of(&key(0)).await;
+    world.cluster.kill_scheduler();
+    write_and_read(&raw, Duration::from_secs(5)).await;
+    world.cluster.kill_store(lost);
+    write_and_read(&raw, Duration::from_secs(5)).await;
+    world.cluster.start_scheduler();
+    eventually("a transaction", async || world.client.begin().await.ok()).await;
+}
+
+/// Every key is there, and takes another value, for so long.
+async fn write_and_read(raw: &Raw, how_long: Duration) {
+    let start = SystemClock.now();
+    for number in (0..ROWS).cycle() {
+        let (key, value) = (key(number), value(number));
+        assert_eq!(raw.get(key.clone()).await.unwrap(), Some(value.clone()));
+        raw.put(key, value).await.unwrap();
+        if SystemClock.now().since(start) > how_long {
+            break;
+        }
+    }
 }

@@ -6,7 +6,7 @@
 //!
 //! | story | file |
 //! |---|---|
-//! | every store is killed in turn, in clusters of three and of five | `crashes` |
+//! | every store is killed in turn, in clusters of three and of five; the scheduler is killed | `crashes` |
 //! | a store comes, a store leaves | `stores` |
 //! | regions split under load; all stores are restarted in turn under load | `load` |
 //! | a leader stands still for five seconds | `pause` |

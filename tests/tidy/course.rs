@@ -154,12 +154,30 @@ fn lesson_3c_has_all_its_rows() {
     assert!(of_lesson.iter().all(|row| row.ours.contains("project3c")), "{of_lesson:?}");
 }
 
+/// The course's tests that rows name in their first cell. Some are called the same, so each counts.
+fn named(rows: &str) -> usize {
+    let cells = rows.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    let words = cells.flat_map(|cell| cell.split(|letter: char| !letter.is_alphanumeric()));
+    words.filter(|word| word.starts_with("Test")).count()
+}
+
+#[test]
+fn all_other_tests_of_the_scheduler_have_a_test_or_a_reason() {
+    let document = document();
+    let (_, rest) = document.text.split_once("Without a label, 102 tests.").expect("the table");
+    assert_eq!(named(rest), 102);
+    let is_answered = |line: &&str| line.contains("| none: ") || line.contains("::");
+    let rows = rest.lines().filter(|line| line.contains("Test"));
+    assert_none(rows.filter(|line| !is_answered(line)).map(str::to_owned));
+}
+
 #[test]
 fn the_checks_of_the_course_can_fail() {
     let document = "| `TestA2B` | `course::project2b::a` |\n| no row | `x::y` |\n| a | b | c |\n\
                     | `TestB` | none: it is in `x::y` |\n";
     let found = rows(document);
     assert_eq!(found, [Row { theirs: "TestA2B", ours: "course::project2b::a" }]);
+    assert_eq!(named("| a/b_test.go: TestA, TestB (x) | `y::test_c` |\nTestD\n| TestA | none: no |"), 3);
     let with = |text| BTreeMap::from([("tests/course/project2b.rs", text)]);
     assert_eq!(check_exists(&found[0], &with("#[test]\nfn a() {}")), None);
     assert!(check_exists(&found[0], &with("#[test]\nfn b() {}")).is_some());
