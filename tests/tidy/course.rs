@@ -177,7 +177,10 @@ fn the_checks_of_the_course_can_fail() {
                     | `TestB` | none: it is in `x::y` |\n";
     let found = rows(document);
     assert_eq!(found, [Row { theirs: "TestA2B", ours: "course::project2b::a" }]);
-    assert_eq!(named("| a/b_test.go: TestA, TestB (x) | `y::test_c` |\nTestD\n| TestA | none: no |"), 3);
+    assert_eq!(
+        named("| a/b_test.go: TestA, TestB (x) | `y::test_c` |\nTestD\n| TestA | none: no |"),
+        3
+    );
     let with = |text| BTreeMap::from([("tests/course/project2b.rs", text)]);
     assert_eq!(check_exists(&found[0], &with("#[test]\nfn a() {}")), None);
     assert!(check_exists(&found[0], &with("#[test]\nfn b() {}")).is_some());
