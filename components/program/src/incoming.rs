@@ -7,7 +7,7 @@
 //!
 //! Whoever connects and does not say in time that it speaks HTTP/2 is closed as well: its place is
 //! wanted. From then on the transport asks the other side whether it is alive. What else is looked at in
-//! the beginning of a connection tells [`Opening`].
+//! the beginning of a connection tells `opening`.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
