@@ -73,6 +73,12 @@ impl Session {
         Ok(stores.into_iter().map(|store| (store.id, store.address)).collect())
     }
 
+    /// How many replicas the region has that has fewest.
+    pub async fn fewest_replicas(&self) -> Result<usize> {
+        let regions = self.client.scheduler().scan_regions(b"", b"", 0).await?;
+        Ok(regions.iter().map(|found| found.region.peers.len()).min().unwrap_or_default())
+    }
+
     /// Does a command for which nobody needs to be asked, if it is one.
     pub fn without(command: &Command, form: Form) -> Option<Result<Output>> {
         match command {

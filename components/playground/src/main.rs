@@ -11,14 +11,25 @@ mod member;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use ctl::Session;
 use program::Signals;
+use runtime::clock::{Clock, SystemClock};
 use runtime::flags::with_two_dashes;
 
 use crate::cluster::{Cluster, Ended, PlaygroundError};
 use crate::console::{HELP, Lines, Wish};
+
+/// How many replicas the scheduler gives a region, if there are so many stores.
+const REPLICAS: usize = 3;
+
+/// How long it may take until they are there.
+const REPLICATED_MAX: Duration = Duration::from_secs(10);
+
+/// How often it is looked.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A TinyKV cluster to play with: one scheduler and some stores on this machine, and a prompt.
 ///
@@ -88,7 +99,20 @@ async fn start(cluster: &mut Cluster, line: &CommandLine) -> Result<Session, Pla
     cluster.start(line).await?;
     let session = Session::connect(&cluster.options()).await?;
     cluster.name_stores(&session).await?;
+    wait_for_replicas(&session, usize::from(line.stores)).await?;
     Ok(session)
+}
+
+/// Waits until every region has the replicas that the scheduler gives it, so that a store may be killed right
+/// away. A cluster of before, whose stores were removed, may never have them; it is usable all the same.
+async fn wait_for_replicas(session: &Session, stores: usize) -> Result<(), PlaygroundError> {
+    let clock = SystemClock;
+    let start = clock.now();
+    let replicas = stores.min(REPLICAS);
+    while session.fewest_replicas().await? < replicas && clock.now().since(start) < REPLICATED_MAX {
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
 }
 
 /// What happens next.

@@ -131,6 +131,9 @@ pub fn run(config: &Config, about: &About, logger: &Logger) -> Result<(), NodeEr
     };
     let (served, workers) = runtime.block_on(async {
         let running = Running::start(config, base).await?;
+        if let Some(addr) = running.status_addr {
+            info!(logger, "status port open"; "addr" => %addr);
+        }
         info!(logger, "serving"; "addr" => %running.addr);
         Ok::<_, NodeError>(running.until(&stop.stopping(), logger).await)
     })?;
