@@ -34,6 +34,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
+use program::room::Share;
 use prost::Message as _;
 use proto::tinykvext::batched_request::Request as Ask;
 use proto::tinykvext::batched_response::Response as Tell;
@@ -44,7 +45,6 @@ use tonic::{Request, Status, Streaming};
 
 use super::{Call, NO_PLACE, Service, refused};
 use crate::respond::{in_batch, late, no_streams, too_many_requests, unknown_call};
-use program::room::Share;
 
 /// The most requests of one message.
 const REQUESTS_MAX: usize = 1024;
