@@ -70,6 +70,15 @@ impl Request {
             Request::Snap => None,
         }
     }
+
+    /// How many bytes its key and its value have.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Request::Put { key, value, .. } => key.len() + value.len(),
+            Request::Delete { key, .. } | Request::Get { key, .. } => key.len(),
+            Request::Snap => 0,
+        }
+    }
 }
 
 /// A change of the region itself.
@@ -195,8 +204,32 @@ impl std::fmt::Debug for Response {
 }
 
 /// The answer to a command.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Answer(pub Result<Done, RegionError>);
+
+/// Tells all of them the same.
+pub(crate) fn answer_all(replies: Vec<Reply<Answer>>, answer: Answer) {
+    let mut replies = replies.into_iter();
+    let Some(first) = replies.next() else { return };
+    for reply in replies {
+        reply.answer(answer.clone());
+    }
+    first.answer(answer);
+}
+
+/// Whoever waits for an entry of the log: one who sent a command, or several whose writes share the entry.
+///
+/// A place in the log is named by index *and* term: the same index may come out with another leader's
+/// entry. Replies that are dropped say that nothing is known.
+#[derive(Debug)]
+pub struct Waiting {
+    /// The place.
+    pub index: u64,
+    /// The term of whoever put it there.
+    pub term: u64,
+    /// Where to answer.
+    pub replies: Vec<Reply<Answer>>,
+}
 
 impl Abandoned for Answer {
     /// Whoever lost the reply did not say whether the command was applied.

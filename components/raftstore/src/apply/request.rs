@@ -33,15 +33,15 @@ fn to_record(request: &Request) -> raft_cmdpb::Request {
     match request.clone() {
         Request::Put { cf, key, value } => {
             record.cmd_type = CmdType::Put.into();
-            record.put = Some(PutRequest { cf: cf.name().to_owned(), key, value });
+            record.put = Some(PutRequest { cf: name(cf), key, value });
         }
         Request::Delete { cf, key } => {
             record.cmd_type = CmdType::Delete.into();
-            record.delete = Some(DeleteRequest { cf: cf.name().to_owned(), key });
+            record.delete = Some(DeleteRequest { cf: name(cf), key });
         }
         Request::Get { cf, key } => {
             record.cmd_type = CmdType::Get.into();
-            record.get = Some(GetRequest { cf: cf.name().to_owned(), key });
+            record.get = Some(GetRequest { cf: name(cf), key });
         }
         Request::Snap => {
             record.cmd_type = CmdType::Snap.into();
@@ -49,6 +49,11 @@ fn to_record(request: &Request) -> raft_cmdpb::Request {
         }
     }
     record
+}
+
+/// A family as entries name it: the default one needs no name.
+fn name(cf: Cf) -> String {
+    if cf == Cf::Default { String::new() } else { cf.name().to_owned() }
 }
 
 /// A family as clients name it; an empty name is the default one.

@@ -7,7 +7,7 @@ use slog::info;
 use super::{Peer, at};
 use crate::context::{Context, Outgoing};
 use crate::error::{RegionError, Result};
-use crate::message::Effect;
+use crate::message::{Answer, Effect, answer_all};
 use crate::worker::RegionTask;
 
 /// What the owner of the peers must do about an effect, because it concerns more than this peer.
@@ -98,7 +98,10 @@ impl Peer {
 
     /// The peer is going: whoever waits is told, or learns that nothing is known.
     pub(crate) fn farewell(&mut self) {
-        let region = self.region().id;
-        self.refuse_reads(&RegionError::NotFound { region });
+        let gone = RegionError::NotFound { region: self.region().id };
+        if let Some(bundle) = self.bundle.take() {
+            answer_all(bundle.replies, Answer(Err(gone.clone())));
+        }
+        self.refuse_reads(&gone);
     }
 }

@@ -8,6 +8,7 @@
 //! | [`stage`] | where in its life is it? |
 //! | [`admit`] | may this command be done here, now? |
 //! | [`propose`] | how does it get into the log? |
+//! | [`bundle`] | which of them share an entry? |
 //! | [`proposals`] | who waits for which entry? |
 //! | [`ready`] | what must be written, sent and applied, in which order? |
 //! | [`read`] | how is a read answered without the log? |
@@ -19,6 +20,7 @@
 
 pub(crate) mod admit;
 pub(crate) mod applied;
+pub(crate) mod bundle;
 pub(crate) mod consent;
 pub(crate) mod duties;
 pub(crate) mod install;
@@ -41,6 +43,7 @@ use slog::{Logger, o};
 
 use crate::context::{Context, Outgoing};
 use crate::error::{Error, Result};
+use crate::peer::bundle::Bundle;
 use crate::peer::duties::PeerDuties;
 use crate::peer::proposals::Proposals;
 use crate::peer::read::{Leases, Reads};
@@ -58,6 +61,8 @@ pub(crate) struct Peer {
     own: PeerRecord,
     pub(crate) node: RawNode<PeerStorage>,
     pub(crate) stage: Stage,
+    /// Writes of this turn that are not proposed yet.
+    bundle: Option<Bundle>,
     proposals: Proposals,
     reads: Reads,
     leases: Leases,
@@ -95,6 +100,7 @@ impl Peer {
             own,
             node,
             stage,
+            bundle: None,
             proposals: Proposals::default(),
             reads: Reads::default(),
             leases: Leases::default(),

@@ -1,4 +1,4 @@
-//! How a command gets into the log.
+//! How a command gets into the log. Writes wait for others of the same turn: [`bundle`](super::bundle).
 
 use proto::RegionId;
 use proto::eraftpb::ConfChangeType;
@@ -10,9 +10,12 @@ use runtime::reply::Reply;
 use slog::info;
 
 use super::Peer;
+use super::bundle::Bundle;
 use crate::context::Context;
 use crate::error::RegionError;
-use crate::message::{Admin, AdminDone, Answer, Command, Done, Header, Request};
+use crate::message::{
+    Admin, AdminDone, Answer, Command, Done, Header, Request, Waiting, answer_all,
+};
 use crate::{apply, state};
 
 impl Peer {
@@ -28,18 +31,17 @@ impl Peer {
     ) {
         match command {
             Command::Read => self.read(context, reply),
-            Command::Write(requests) => {
-                let proposed = self.propose_write(context, header, &requests);
-                self.wait_for(proposed, since, reply);
-            }
+            Command::Write(requests) => self.gather(context, since, header, requests, reply),
             Command::Admin(Admin::TransferLeader { to }) => {
+                self.propose_bundle(context);
                 let answer =
                     self.transfer(context, to).map(|()| Done::Admin(AdminDone::TransferLeader));
                 reply.answer(Answer(answer));
             }
             Command::Admin(admin) => {
+                self.propose_bundle(context);
                 let proposed = self.propose_admin(context, header, &admin);
-                self.wait_for(proposed, since, reply);
+                self.wait_for(proposed, since, vec![reply]);
             }
         }
     }
@@ -48,15 +50,51 @@ impl Peer {
         &mut self,
         proposed: Result<Position, RegionError>,
         since: Option<Instant>,
-        reply: Reply<Answer>,
+        replies: Vec<Reply<Answer>>,
     ) {
         match proposed {
-            Ok(Position { index, term }) => self.proposals.push(index, term, since, reply),
-            Err(error) => reply.answer(Answer(Err(error))),
+            Ok(Position { index, term }) => {
+                self.proposals.push(Waiting { index, term, replies }, since);
+            }
+            Err(error) => answer_all(replies, Answer(Err(error))),
         }
     }
 
-    fn propose_write(
+    /// Lets a write join those of its turn.
+    fn gather(
+        &mut self,
+        context: &Context,
+        since: Option<Instant>,
+        header: &Header,
+        requests: Vec<Request>,
+        reply: Reply<Answer>,
+    ) {
+        let (term, entry_bytes_max) = (self.term(), context.config.entry_size_max.get());
+        if let Some(bundle) = &mut self.bundle
+            && bundle.takes(header, term, &requests, entry_bytes_max)
+        {
+            bundle.push(requests, reply);
+            return;
+        }
+        self.propose_bundle(context);
+        self.bundle = Some(Bundle::new(*header, term, since, requests, reply));
+    }
+
+    /// Proposes the writes that wait for others.
+    pub(super) fn propose_bundle(&mut self, context: &Context) {
+        let Some(Bundle { header, term, requests, since, replies, .. }) = self.bundle.take() else {
+            return;
+        };
+        let proposed = if term == self.term() {
+            self.propose_writes(context, &header, &requests)
+        } else {
+            runtime::mark!("a bundle that was admitted in another term");
+            Err(RegionError::Busy("leadership has changed since the command was admitted"))
+        };
+        self.wait_for(proposed, since, replies);
+    }
+
+    fn propose_writes(
         &mut self,
         context: &Context,
         header: &Header,

@@ -4,7 +4,8 @@
 //! written in one batch with at most one sync, and then does what had to wait for that (*finish*):
 //!
 //! ```text
-//! collect   1. the lease ends, if it must          before any message that hands over leadership
+//! collect   0. writes that wait for others         become an entry
+//!           1. the lease ends, if it must          before any message that hands over leadership
 //!           2. messages that promise nothing       travel while the disk works
 //!           3. entries, term and vote              into the batch of the turn
 //! write     4. the batch                           one write, one sync, all regions
@@ -30,12 +31,13 @@ pub(crate) struct Collected {
 }
 
 impl Peer {
-    /// Steps 1 to 3. `None` if there is nothing to finish.
+    /// Steps 0 to 3. `None` if there is nothing to finish.
     pub(crate) fn collect(
         &mut self,
         context: &Context,
         out: &mut Outgoing,
     ) -> Result<Option<Collected>> {
+        self.propose_bundle(context);
         if !self.stage.takes_messages() {
             return Ok(None);
         }

@@ -21,7 +21,9 @@ use tests::fuzz::damage;
 use super::cluster::{Waiter, found, peer, put};
 use crate::apply::{encode_admin, encode_change_peer, encode_write};
 use crate::error::RegionError;
-use crate::message::{Admin, AdminDone, Applied, Completion, Done, Effect, Header, Request};
+use crate::message::{
+    Admin, AdminDone, Applied, Completion, Done, Effect, Header, Request, Waiting,
+};
 use crate::meters::{self, ApplyMeters};
 use crate::state;
 use crate::worker::ApplyTask;
@@ -104,7 +106,8 @@ impl Bench {
         let mut waiting = Vec::new();
         for entry in &entries {
             let (reply, waiter) = Reply::new();
-            waiting.push((entry.index, entry.term, reply));
+            let (index, term) = (entry.index, entry.term);
+            waiting.push(Waiting { index, term, replies: vec![reply] });
             waiters.push(waiter);
         }
         self.give(vec![ApplyTask::Entries { region: REGION, entries, waiting }]);

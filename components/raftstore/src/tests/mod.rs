@@ -3,6 +3,7 @@
 
 mod apply;
 mod bootstrap;
+mod bundles;
 mod checks;
 mod cluster;
 mod course_storage;

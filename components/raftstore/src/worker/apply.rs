@@ -19,7 +19,9 @@ use slog::{Logger, error, info};
 use super::ApplyTask;
 use crate::apply::{Applier, Executed, Turn, changes_region};
 use crate::error::Result;
-use crate::message::{Answer, Applied, Completion, Done, RegionSnapshot, Request, Response};
+use crate::message::{
+    Answer, Applied, Completion, Done, RegionSnapshot, Request, Response, Waiting, answer_all,
+};
 use crate::meters::ApplyMeters;
 use crate::{keys, state};
 
@@ -37,7 +39,7 @@ pub struct ApplyWorker {
     /// Regions that were touched since the last write.
     touched: Vec<RegionId>,
     /// Whoever waits for the write.
-    waiting: Vec<(Reply<Answer>, Answered)>,
+    waiting: Vec<(Vec<Reply<Answer>>, Answered)>,
     /// The disk failed: nothing is done any more, and whoever waits learns that nothing is known.
     has_failed: bool,
 }
@@ -96,12 +98,7 @@ impl ApplyWorker {
         Ok(())
     }
 
-    fn apply(
-        &mut self,
-        region: RegionId,
-        entries: &[Entry],
-        waiting: Vec<(u64, u64, Reply<Answer>)>,
-    ) -> Result<()> {
+    fn apply(&mut self, region: RegionId, entries: &[Entry], waiting: Vec<Waiting>) -> Result<()> {
         let mut waiting = waiting.into_iter().peekable();
         for entry in entries {
             if !self.waiting.is_empty() && changes_region(entry) {
@@ -118,13 +115,13 @@ impl ApplyWorker {
             if self.touched.last() != Some(&region) && !self.touched.contains(&region) {
                 self.touched.push(region);
             }
-            let is_for = |(index, term, _): &(u64, u64, Reply<Answer>)| {
-                *index == entry.index && (*term == entry.term || mutant::on(17))
+            let is_for = |waiting: &Waiting| {
+                waiting.index == entry.index && (waiting.term == entry.term || mutant::on(17))
             };
-            if let Some((_, _, reply)) = waiting.next_if(is_for) {
-                // The reply is of whoever led in the term of the entry, and so is what was read.
+            if let Some(Waiting { replies, .. }) = waiting.next_if(is_for) {
+                // They are of whoever led in the term of the entry, and so is what was read.
                 let answered = answer(executed, applier.region(), entry.term);
-                self.waiting.push((reply, answered));
+                self.waiting.push((replies, answered));
             }
             if self.turn.batch.size_bytes() > BATCH_BYTES_MAX {
                 self.write()?;
@@ -194,7 +191,7 @@ impl ApplyWorker {
 
     fn answer_all(&mut self) -> Result<()> {
         let mut snapshot = None;
-        for (reply, answered) in std::mem::take(&mut self.waiting) {
+        for (replies, answered) in std::mem::take(&mut self.waiting) {
             let answer = match answered {
                 Answered::Now(answer) => answer,
                 Answered::Reads { requests, region, term } => {
@@ -206,7 +203,7 @@ impl ApplyWorker {
                     Answer(Ok(Done::Responses(respond(&requests, &view)?)))
                 }
             };
-            reply.answer(answer);
+            answer_all(replies, answer);
         }
         Ok(())
     }

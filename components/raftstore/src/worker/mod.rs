@@ -27,9 +27,8 @@ use proto::eraftpb::Entry;
 use proto::metapb::{Peer, Region, RegionEpoch};
 use proto::raft_serverpb::{RaftApplyState, RaftMessage};
 use proto::schedulerpb::StoreStats;
-use runtime::reply::Reply;
 
-use crate::message::Answer;
+use crate::message::Waiting;
 use crate::ports::RegionHeartbeat;
 use crate::state::InstallMarker;
 
@@ -53,8 +52,8 @@ pub enum ApplyTask {
         region: RegionId,
         /// The entries.
         entries: Vec<Entry>,
-        /// Whoever waits for some of them: index, term, and where to answer.
-        waiting: Vec<(u64, u64, Reply<Answer>)>,
+        /// Whoever waits for some of them.
+        waiting: Vec<Waiting>,
     },
     /// No more entries of this region come: a snapshot will replace its data.
     Stop(RegionId),
