@@ -79,6 +79,12 @@ impl Store {
     pub fn is_disconnected(&self, now: Instant) -> bool {
         self.silent_for(now) > DISCONNECTED_AFTER
     }
+
+    /// Whether it has said something lately. After a start that is not known of any store for a while,
+    /// and one that was lost long ago must not be taken for a place to put a peer.
+    pub fn reports(&self, now: Instant) -> bool {
+        self.heard.is_some() && !self.is_disconnected(now)
+    }
 }
 
 /// All stores, the gone ones included: an id never comes back.

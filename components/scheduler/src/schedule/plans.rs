@@ -99,7 +99,7 @@ impl View<'_> {
         let is_able = |&&id: &&u64| {
             let is_well = region.peer_on(id).is_none_or(|peer| region.is_well(peer.id));
             let store = self.cluster.stores.get(id);
-            is_well && store.is_some_and(|s| s.is_up() && !s.is_disconnected(self.now))
+            is_well && store.is_some_and(|s| s.is_up() && s.reports(self.now))
         };
         known.iter().find(is_able).or(known.first()).copied()
     }
@@ -110,7 +110,7 @@ impl View<'_> {
         let left: Vec<_> = region.meta.peers.iter().filter(|peer| peer.store_id != store).collect();
         let is_well = |peer: &&&proto::metapb::Peer| {
             let known = self.cluster.stores.get(peer.store_id);
-            let reports = known.is_some_and(|store| !store.is_disconnected(self.now));
+            let reports = known.is_some_and(|store| store.reports(self.now));
             reports && region.is_well(peer.id)
         };
         let well = left.iter().filter(is_well).count();
