@@ -35,6 +35,7 @@
 //! | 26 | server | the queue to a store that cannot be reached has no bound |
 //! | 27 | raftstore | a write may be proposed in another term than that of the snapshot it was computed from |
 //! | 28 | raft | a restarted node votes at once, while a lease that it granted still runs |
+//! | 29 | raftstore | a snapshot that was being built when its region was split is sent after it |
 
 /// Whether the planted bug of this number is switched on.
 #[cfg(feature = "mutants")]

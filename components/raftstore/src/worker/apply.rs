@@ -76,6 +76,12 @@ impl ApplyWorker {
         }
     }
 
+    /// From now on it reports to `completions`. Returns where it reported to until now, for whoever puts something
+    /// in between.
+    pub fn report_to(&mut self, completions: Tasks<Completion>) -> Tasks<Completion> {
+        std::mem::replace(&mut self.completions, completions)
+    }
+
     fn do_task(&mut self, task: ApplyTask) -> Result<()> {
         match task {
             ApplyTask::Register { peer, region, state, term } => {

@@ -51,6 +51,12 @@ impl RegionWorker {
         RegionWorker { engines, snapshots, clock, limits, completions, log, cut: BTreeMap::new() }
     }
 
+    /// From now on it reports to `completions`. Returns where it reported to until now, for whoever puts something
+    /// in between.
+    pub fn report_to(&mut self, completions: Tasks<Completion>) -> Tasks<Completion> {
+        std::mem::replace(&mut self.completions, completions)
+    }
+
     fn do_task(&mut self, task: RegionTask) -> Result<()> {
         match task {
             RegionTask::BuildSnapshot(region) => {

@@ -26,6 +26,12 @@ impl SchedulerWorker {
         SchedulerWorker { client, completions, log }
     }
 
+    /// From now on it reports to `completions`. Returns where it reported to until now, for whoever puts something
+    /// in between.
+    pub fn report_to(&mut self, completions: Tasks<Completion>) -> Tasks<Completion> {
+        std::mem::replace(&mut self.completions, completions)
+    }
+
     /// The store goes on without the scheduler; whatever was to be said is said again.
     fn noted<T>(&self, call: &'static str, result: Result<T, SchedulerError>) -> Option<T> {
         result

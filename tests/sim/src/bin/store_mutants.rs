@@ -14,7 +14,7 @@ use sim::{bank, store};
 
 /// The bugs of `runtime::mutant` that this simulation is to find. The one that is not
 /// here, 16, is found by the tests of snapshots.
-const BUGS: [(u32, &str); 11] = [
+const BUGS: [(u32, &str); 12] = [
     (9, "the applied index is written in a batch of its own"),
     (10, "the log is deleted before the data that it led to is on disk"),
     (11, "the epoch is not checked when a command is applied"),
@@ -26,6 +26,7 @@ const BUGS: [(u32, &str); 11] = [
     (18, "the lease is kept when leadership is handed over"),
     (25, "a change of a region's state is not synced"),
     (27, "a write may be proposed in another term than it was computed in"),
+    (29, "a snapshot that was being built when its region was split is sent after it"),
 ];
 
 /// The bugs that the bank over whole stores is to find: those of transactions, and

@@ -7,11 +7,13 @@ use proto::RegionId;
 use proto::raft_serverpb::RaftMessage;
 use raftstore::{Admin, Answer, Command, Header};
 use runtime::reply::Reply;
+use runtime::worker::Inline;
 
-use super::check::{STORES, Verdict};
+use super::check::{STORES, Verdict, shown};
 use super::freight::{self, Damage};
 use super::network::ends;
 use super::settings::draw;
+use super::slow::Did;
 use super::world::{Happened, World};
 
 /// How long a turn waits that has nothing to do but to offer again what a worker had no room for.
@@ -84,7 +86,7 @@ impl World {
             Event::Tick { store, life } if self.lives(store, life) => self.tick(store),
             Event::Work { .. } | Event::Tick { .. } => Ok(Happened::Nothing),
             Event::Message(message) => Ok(self.arrive(message)),
-            Event::Freight { message, life } => Ok(self.unload(message, life)),
+            Event::Freight { message, life } => self.unload(message, life),
             Event::Order { store, header, admin } => {
                 self.trace.event(store, || format!("the scheduler to store {store}: {admin:?}"));
                 self.command(store, header, Command::Admin(admin), Reply::from_fn(drop::<Answer>));
@@ -110,27 +112,20 @@ impl World {
         let clock = machine.clock_at(now);
         let Some(running) = &mut machine.running else { return Ok(Happened::Nothing) };
         running.is_due[worker as usize] = false;
-        let result = match worker {
-            Worker::Turn => running.raft.turn(clock),
-            Worker::Apply => {
-                running.apply.run_all();
-                Ok(())
+        let mut result = Ok(());
+        let (did, happened) = match worker {
+            Worker::Turn => {
+                result = running.raft.turn(clock);
+                (Did::Work, Happened::Peers(store))
             }
-            Worker::Region => {
-                running.region.step();
-                Ok(())
-            }
-            Worker::Scheduler => {
-                running.scheduler.step();
-                Ok(())
-            }
+            Worker::Apply => (running.apply.advance(Inline::run_all), Happened::Data(store)),
+            Worker::Region => (running.region.advance(Inline::step), Happened::Data(store)),
+            Worker::Scheduler => (running.scheduler.advance(Inline::step), Happened::Nothing),
         };
-        self.trace.event(store << 3 | worker as u64, || format!("store {store}: {worker:?}"));
-        let happened = match worker {
-            Worker::Turn => Happened::Peers(store),
-            Worker::Apply | Worker::Region => Happened::Data(store),
-            Worker::Scheduler => Happened::Nothing,
-        };
+        let number = store << 3 | (did as u64) << 2 | worker as u64;
+        self.trace.event(number, || format!("store {store}: {worker:?}, {did:?}"));
+        // Whoever looks at the disks has seen by now what is reported.
+        let happened = if did == Did::Report { Happened::Nothing } else { happened };
         self.after(store, result, happened)
     }
 
@@ -197,9 +192,9 @@ impl World {
         let has_arrivals = running.raft.has_arrivals();
         let has_work = [
             running.raft.has_work(),
-            running.apply.pending() > 0,
-            running.region.pending() > 0,
-            running.scheduler.pending() > 0,
+            running.apply.has_work(),
+            running.region.has_work(),
+            running.scheduler.has_work(),
         ];
         let is_due = running.is_due;
         for worker in Worker::ALL {
@@ -287,10 +282,11 @@ impl World {
     }
 
     /// The files of a snapshot arrive, or do not.
-    fn unload(&mut self, message: Box<RaftMessage>, life: u64) -> Happened {
+    fn unload(&mut self, message: Box<RaftMessage>, life: u64) -> Verdict<Happened> {
         let (from, to) = ends(&message);
         let damage = Damage::draw(&mut self.rng, self.settings.damage);
-        let Some((key, data)) = freight::of(&message) else { return Happened::Nothing };
+        let Some((key, data)) = freight::of(&message) else { return Ok(Happened::Nothing) };
+        shown::check(&message, &data)?;
         let is_cut = self.network.is_cut(from, to) || self.network.is_cut(to, from);
         let managers = self.running(from).zip(self.running(to));
         let managers = managers.filter(|_| !is_cut && self.lives(from, life));
@@ -314,7 +310,7 @@ impl World {
             running.router.snapshot_sent(region, peer.id, key, delivered);
             self.settle(from);
         }
-        Happened::Nothing
+        Ok(Happened::Nothing)
     }
 }
 

@@ -14,11 +14,11 @@ use raftstore::worker::scheduler::SchedulerWorker;
 use raftstore::{Layout as Parts, Result, Router, SchedulerClient, Setup};
 use runtime::Rng;
 use runtime::clock::{Clock as _, Instant, ManualClock};
-use runtime::worker::Inline;
 use slog::Logger;
 
 use super::post::Post;
 use super::settings::{Settings, whole_micros};
+use super::slow::Slow;
 
 /// What one machine has, whether its store runs or not.
 pub(crate) struct Machine {
@@ -47,9 +47,9 @@ pub(crate) struct Machine {
 /// A store that runs.
 pub(crate) struct Running {
     pub(crate) raft: RaftWorker,
-    pub(crate) apply: Inline<ApplyWorker>,
-    pub(crate) region: Inline<RegionWorker>,
-    pub(crate) scheduler: Inline<SchedulerWorker>,
+    pub(crate) apply: Slow<ApplyWorker>,
+    pub(crate) region: Slow<RegionWorker>,
+    pub(crate) scheduler: Slow<SchedulerWorker>,
     pub(crate) router: Router,
     pub(crate) snapshots: Arc<SnapManager>,
     /// Which workers have their next step in the queue of the world.
@@ -140,9 +140,10 @@ impl Machine {
         };
         let Parts { router, apply, region, scheduler, raft } = setup.lay_out(true);
         let (of_apply, of_others) = settings.queues;
-        let (apply_tasks, apply) = Inline::new(of_apply, apply);
-        let (region_tasks, region) = Inline::new(of_others, region);
-        let (scheduler_tasks, scheduler) = Inline::new(of_others, scheduler);
+        let (apply_tasks, apply) = Slow::new(of_apply, apply, ApplyWorker::report_to);
+        let (region_tasks, region) = Slow::new(of_others, region, RegionWorker::report_to);
+        let (scheduler_tasks, scheduler) =
+            Slow::new(of_others, scheduler, SchedulerWorker::report_to);
         let workers =
             Workers { apply: apply_tasks, region: region_tasks, scheduler: scheduler_tasks };
         let raft = raft.finish(workers)?;

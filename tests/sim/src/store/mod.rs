@@ -22,10 +22,10 @@
 //!
 //! The stores are the production structs, stepped instead of threaded. A turn of the raft thread is one
 //! event, so a crash comes between turns; but a disk may also be told to fail at its nth write, and then
-//! it comes between any two of them.
+//! it comes between any two of them. What another worker does happens at one event, and the raft thread hears
+//! of it at a later one: a region may be split while a snapshot of it is built.
 //!
-//! What is left out: RocksDB, gRPC, transactions, disks that lose what they have synced, and snapshots whose
-//! building takes its time: a build is one event, so that a region never changes during one.
+//! What is left out: RocksDB, gRPC, transactions, and disks that lose what they have synced.
 
 pub(crate) mod check;
 mod counts;
@@ -42,6 +42,7 @@ mod post;
 pub mod scheduler;
 pub(crate) mod settings;
 pub(crate) mod simulation;
+mod slow;
 mod story;
 pub(crate) mod workload;
 mod world;

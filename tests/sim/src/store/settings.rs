@@ -39,9 +39,9 @@ pub struct Settings {
     pub turn: Range<Duration>,
     /// How late a tick may be.
     pub tick_delay: Range<Duration>,
-    /// How long it takes until something is applied.
+    /// How long it takes until something is applied, and again until the store knows.
     pub apply: Range<Duration>,
-    /// How long slow work on a region takes.
+    /// How long slow work on a region takes until it is done, and again until the store knows.
     pub region: Range<Duration>,
     /// How long a call to the scheduler takes, or an answer of it.
     pub scheduler: Range<Duration>,

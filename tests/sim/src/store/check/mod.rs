@@ -8,6 +8,7 @@
 //! | regions of a store do not overlap, epochs grow, tombstones stay | `records` | when the disk changed |
 //! | the newest regions cover all keys | `cover` | at intervals, and in the end |
 //! | equal applied index, equal data | `replicas` | when the disk changed, and in the end |
+//! | a snapshot is sent in the epoch that it shows | `shown` | when its files arrive |
 //! | a command is answered, by the epoch it was meant for | `answers` | with each answer, in the end |
 //! | each key is a linearizable register | `zones` | in the end |
 //! | what is appended stays, once, in one order | `lists` | with each read, and in the end |
@@ -22,6 +23,7 @@ pub(crate) mod liveness;
 pub(crate) mod majority;
 pub(crate) mod records;
 pub(crate) mod replicas;
+pub(crate) mod shown;
 pub(crate) mod zones;
 
 pub use crate::raft::{Property, Violation};
