@@ -324,7 +324,7 @@ impl Simulation {
         let staying = governor.staying(stores);
         let may_go = staying.len() > REPLICAS && staying.contains(&store);
         match place {
-            0 if may_go && self.survives(store)? => {
+            0 if may_go && self.survives(&governor, store)? => {
                 self.world.trace.event(store, || format!("store {store} is gone for good"));
                 governor.lost.insert(store);
                 governor.deeds.trials[0] += 1;
@@ -362,11 +362,14 @@ impl Simulation {
         governor.core.recall(regions);
     }
 
-    /// Whether every region keeps a majority of peers with data when this store goes for good.
-    fn survives(&self, store: u64) -> Verdict<bool> {
+    /// Whether every region keeps a majority of peers with data when this store goes for good, as others
+    /// have before.
+    fn survives(&self, governor: &Governor, store: u64) -> Verdict<bool> {
+        let stays =
+            |peer: &&Peer| peer.store_id != store && !governor.lost.contains(&peer.store_id);
         for region in self.newest()?.values() {
             let mut left = 0;
-            for peer in region.peers.iter().filter(|peer| peer.store_id != store) {
+            for peer in region.peers.iter().filter(stays) {
                 left += usize::from(self.has_data(region.id, peer)?);
             }
             if left <= region.peers.len() / 2 {
