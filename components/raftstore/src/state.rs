@@ -196,12 +196,12 @@ pub(crate) fn knows_members(tombstone: &Region) -> bool {
 }
 
 /// The snapshot that is being installed for a region, if one is.
-pub(crate) fn install_marker(kv: &dyn Engine, region: RegionId) -> Result<Option<InstallMarker>> {
+pub fn install_marker(kv: &dyn Engine, region: RegionId) -> Result<Option<InstallMarker>> {
     load(kv, &keys::install_marker(region), "install marker", region)
 }
 
 /// The snapshots that are being installed.
-pub(crate) fn install_markers(kv: &dyn Engine) -> Result<BTreeMap<RegionId, InstallMarker>> {
+pub fn install_markers(kv: &dyn Engine) -> Result<BTreeMap<RegionId, InstallMarker>> {
     let (start, end) = keys::region_records();
     let snapshot = kv.snapshot()?;
     let mut cursor = snapshot.cursor(Cf::Local, engine::KeyRange::new(&start, &end))?;

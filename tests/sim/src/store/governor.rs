@@ -297,7 +297,9 @@ impl Simulation {
         governor.majority.check((&region.meta, gone), (self.world.now(), patience), has_data)
     }
 
-    /// Whether this very peer has taken in what its region had when it came.
+    /// Whether this very peer has taken in what its region had when it came, or goes on to do so after any
+    /// crash. A snapshot from before it was a member does not name it yet; the entries that do are on their
+    /// way as to any follower.
     fn has_data(&self, region: u64, peer: &Peer) -> Verdict<bool> {
         if self.world.has_failed_disk(peer.store_id) {
             return Ok(true);
@@ -306,8 +308,11 @@ impl Simulation {
         let states = state::region_states(&*kv).map_err(|e| STORES.violated(e.to_string()))?;
         let state = states.iter().find(|(id, _)| id.get() == region);
         let known = state.and_then(|(_, state)| state.region.as_ref());
-        let own = known.and_then(|region| region.peer_on_store(StoreId::new(peer.store_id)));
-        Ok(own.is_some_and(|own| own.id == peer.id))
+        let own = |region: &Region| region.peer_on_store(StoreId::new(peer.store_id)).copied();
+        let is_its = |region: &Region| own(region).is_none_or(|own| own.id == peer.id);
+        let has_data = known.is_some_and(|region| !region.peers.is_empty() && is_its(region));
+        let marker = state::install_marker(&*kv, RegionId::new(region));
+        Ok(has_data || marker.map_err(|e| STORES.violated(e.to_string()))?.is_some())
     }
 
     /// Something that a scheduler has to live with.
