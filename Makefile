@@ -118,8 +118,8 @@ project1 project4a project4b project4c: compiler ## course: raw calls, or one le
 project4: compiler ## course: 4A, 4B and 4C
 	scripts/run-tests -p storage --no-default-features --lib project4
 
-.PHONY: bench bench-cluster bench-coprocessor bench-engine bench-storage bench-raft bench-raftstore bench-scheduler
-bench: bench-coprocessor bench-engine bench-raft bench-raftstore bench-scheduler bench-storage bench-cluster ## every bench
+.PHONY: bench bench-cluster bench-coprocessor bench-engine bench-raft bench-raftstore bench-scheduler bench-storage bench-trials
+bench: bench-coprocessor bench-engine bench-raft bench-raftstore bench-scheduler bench-storage bench-cluster bench-trials ## every bench
 # SECONDS and ROUNDS of each run; what bench-raftstore says of the bare disks is the ceiling of all of these.
 LOAD = bin/tinykv-bench --playground 3 --debian $(TARGET_DIR)/debian --seconds $(or $(SECONDS),10) \
 	--rounds $(or $(ROUNDS),3) --note "commit $$(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
@@ -129,6 +129,10 @@ bench-cluster: build etcd redis ## a cluster of three stores under load, beside 
 	$(LOAD) --peer etcd --workload scan --scan-rows 1000 --clients 8
 	$(LOAD) --workload timestamps --clients 256
 	$(LOAD) --batched --transactions --workload put,pairs,bank,ycsb-f --clients 256 --json $(TARGET_DIR)/bench-txn.json --html $(TARGET_DIR)/bench-txn.html
+# Each trial starts clusters of its own. A quick look: SECONDS=2 ROUNDS=1 KILLS=2 ENDURANCE=30.
+bench-trials: build etcd ## a store killed, a snapshot, a million puts, ten minutes of them, each beside its target; or ONLY some of them
+	bin/tinykv-bench trial $(or $(ONLY),all) --debian $(TARGET_DIR)/debian --seconds $(or $(SECONDS),10) \
+		--rounds $(or $(ROUNDS),3) --kills $(or $(KILLS),10) --endurance $(or $(ENDURANCE),600)
 bench-engine: packages ## what the engine seam costs beside bare RocksDB
 	$(CARGO) bench --workspace --bench engine
 bench-coprocessor: packages ## what plans cost beside the bare scan of a million rows

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::keys::{Distribution, Values};
+use crate::trial::Name;
 use crate::workload::Workload;
 
 /// Puts load on key-value stores, and says what came back.
@@ -32,6 +33,8 @@ pub(crate) enum Command {
         /// Another one.
         after: PathBuf,
     },
+    /// Start clusters, do to them what happens to clusters, and hold what comes of it against a target.
+    Trial(Trials),
     /// Be a server with nothing behind it, until killed.
     #[command(hide = true)]
     Bare {
@@ -183,14 +186,80 @@ pub(crate) struct Options {
     pub(crate) html: Option<PathBuf>,
 }
 
+/// Trials.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Trials {
+    /// Which of them.
+    #[arg(value_name = "NAME", required = true)]
+    pub(crate) names: Vec<Name>,
+
+    /// Where `make etcd` has put it.
+    #[arg(long, value_name = "DIR", default_value = "target/debian")]
+    pub(crate) debian: PathBuf,
+
+    /// How many operations may be under way at once.
+    #[arg(long, value_name = "NUMBER", default_value_t = 256,
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) clients: u32,
+
+    /// How long each rate is measured, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = some_seconds)]
+    pub(crate) seconds: Duration,
+
+    /// How long a load warms up before that.
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
+    pub(crate) warm_up: Duration,
+
+    /// How often what is compared takes turns, and how many snapshots travel.
+    #[arg(long, value_name = "NUMBER", default_value_t = 3,
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+
+    /// How many keys loads write and read.
+    #[arg(long, value_name = "NUMBER", default_value_t = 100_000,
+          value_parser = clap::value_parser!(u64).range(8..=1_000_000_000))]
+    pub(crate) keys: u64,
+
+    /// memory: how many keys are put.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1_000_000,
+          value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub(crate) puts: u64,
+
+    /// snapshot: how large the region is.
+    #[arg(long, value_name = "MIB", default_value_t = 96,
+          value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub(crate) region_mib: u64,
+
+    /// leader-kill: how many leaders.
+    #[arg(long, value_name = "NUMBER", default_value_t = 10,
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) kills: u32,
+
+    /// endurance: how long the load goes on, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = some_seconds)]
+    pub(crate) endurance: Duration,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<Options, String> {
+        parse_all(line).map(|line| line.options)
+    }
+
+    fn parse_all(line: &str) -> Result<CommandLine, String> {
         let words = std::iter::once("tinykv-bench").chain(line.split_whitespace());
-        let line = CommandLine::try_parse_from(words).map_err(|error| error.to_string())?;
-        Ok(line.options)
+        CommandLine::try_parse_from(words).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn trials_have_names_and_settings_of_their_own() {
+        let line = parse_all("trial leader-kill memory --kills 2 --seconds 0.5").unwrap();
+        let Some(Command::Trial(wish)) = line.command else { panic!("it is a trial") };
+        assert_eq!(wish.names, [Name::LeaderKill, Name::Memory]);
+        assert_eq!((wish.kills, wish.seconds), (2, Duration::from_millis(500)));
+        assert_eq!(wish.endurance, Duration::from_mins(10));
     }
 
     #[test]
@@ -215,6 +284,8 @@ mod tests {
             ("--clients 0", "not in 1..=10000"),
             ("--keys 1", "not in 2..=1000000000"),
             ("--workload sing", "possible values"),
+            ("trial", "<NAME>..."),
+            ("trial sing", "possible values"),
         ];
         for (line, expected) in cases {
             let error = parse(line).expect_err(line);

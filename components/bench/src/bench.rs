@@ -29,10 +29,10 @@ use crate::system::{ConnectError, Failure, System};
 use crate::workload::{Generator, Workload};
 
 /// How long a system that was just started may take until it serves.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How often it is asked meanwhile.
-const LOOK: Duration = Duration::from_millis(200);
+pub(crate) const LOOK: Duration = Duration::from_millis(200);
 
 /// Replicas of a region that a cluster makes by itself.
 const REPLICAS: u16 = 3;
@@ -344,21 +344,25 @@ fn start(peer: Peer, debian: &Path, bytes: usize) -> (&'static str, Result<Start
 
 /// What the results depend on.
 fn about(options: &Options, clock: &dyn Clock) -> Vec<String> {
+    let Options { keys, value_bytes, rounds, seconds, warm_up, seed, .. } = options;
+    let load = format!(
+        "{keys} keys of 16 bytes with values of {value_bytes}; rounds: {rounds}, of {seconds:?} after {warm_up:?} \
+         to warm up; seed {seed}"
+    );
+    [machine(clock), load].into_iter().chain(options.note.clone()).collect()
+}
+
+/// Where and when it was.
+pub(crate) fn machine(clock: &dyn Clock) -> String {
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let Options { keys, value_bytes, rounds, seconds, warm_up, seed, .. } = options;
-    let machine = format!(
+    format!(
         "{cores} cores ({}), {} {}; {} s after the beginning of 1970",
         model.unwrap_or("of unknown make"),
         std::env::consts::OS,
         kernel.trim(),
         clock.wall().as_secs(),
-    );
-    let load = format!(
-        "{keys} keys of 16 bytes with values of {value_bytes}; rounds: {rounds}, of {seconds:?} after {warm_up:?} \
-         to warm up; seed {seed}"
-    );
-    [machine, load].into_iter().chain(options.note.clone()).collect()
+    )
 }

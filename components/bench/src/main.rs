@@ -5,6 +5,7 @@
 //! tinykv-bench --playground 3 --peer etcd,bare --workload put,get --clients 1,256 --json a.json
 //! tinykv-bench --system mine=10.0.0.1:2379 --workload ycsb-a --rate 5000 --html page.html
 //! tinykv-bench compare a.json b.json
+//! tinykv-bench trial leader-kill memory
 //! ```
 //!
 //! # What one can believe
@@ -23,16 +24,17 @@
 //!
 //! ```text
 //!   arguments ─► bench ─► process     starts systems            results ─► text, CSV, JSON
-//!                  │  ├─► fill        gives them their keys        ├─► compare
-//!                  │  └─► drive ────────────────────────────────►  └─► page, for a browser
-//!                  │        │ clients: pace (when), workload (what), keys (which)
-//!                  └────► system      how each system is spoken to
+//!           │      │  ├─► fill        gives them their keys        ├─► compare
+//!           │      │  └─► drive ────────────────────────────────►  └─► page, for a browser
+//!           │      │        │ clients: pace (when), workload (what), keys (which)
+//!           │      └────► system      how each system is spoken to
+//!           └─► trial                 clusters to which something happens, beside a target
 //! ```
 //!
 //! # What is left out
 //!
 //! More than one thread, and so more than about a hundred thousand operations per second: two of these
-//! beside each other do more. Killing stores meanwhile: the playground's prompt does that.
+//! beside each other do more.
 
 mod arguments;
 mod bench;
@@ -48,6 +50,7 @@ mod process;
 mod record;
 mod results;
 mod system;
+mod trial;
 mod workload;
 
 use std::path::Path;
@@ -82,6 +85,10 @@ fn main() -> ExitCode {
 async fn follow(line: CommandLine) -> Result<(), String> {
     match line.command {
         None => measure(&line.options).await,
+        Some(Command::Trial(wish)) => {
+            let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+            unless_interrupted(Box::pin(trial::run(&wish, &clock))).await
+        }
         Some(Command::Compare { before, after }) => {
             print(&compare::compare(&read(&before)?, &read(&after)?));
             Ok(())
@@ -98,11 +105,7 @@ async fn follow(line: CommandLine) -> Result<(), String> {
 
 async fn measure(options: &Options) -> Result<(), String> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let mut signals = Signals::listen().map_err(|error| error.to_string())?;
-    let results = tokio::select! {
-        results = bench::bench(options, &clock) => results.map_err(|error| error.to_string())?,
-        () = signals.next() => return Err("interrupted; what was started is stopped".to_owned()),
-    };
+    let results = unless_interrupted(bench::bench(options, &clock)).await?;
     print(&results.text());
     let json = serde_json::to_string_pretty(&results).map_err(|error| error.to_string())?;
     let files = [
@@ -117,6 +120,17 @@ async fn measure(options: &Options) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What is started ends with it.
+async fn unless_interrupted<T, E: std::fmt::Display>(
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, String> {
+    let mut signals = Signals::listen().map_err(|error| error.to_string())?;
+    tokio::select! {
+        done = work => done.map_err(|error| error.to_string()),
+        () = signals.next() => Err("interrupted; what was started is stopped".to_owned()),
+    }
 }
 
 fn read(path: &Path) -> Result<Results, String> {

@@ -156,6 +156,19 @@ pub(crate) fn own_cpu() -> Option<Duration> {
     stat("self").map(|process| process.used)
 }
 
+/// How much memory a process has now, and the most that it ever had, in bytes.
+pub(crate) fn memory(id: u32) -> Option<(u64, u64)> {
+    let text = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    Some((parse_status(&text, "VmRSS:")?, parse_status(&text, "VmHWM:")?))
+}
+
+/// A line such as `VmRSS:     1234 kB`.
+fn parse_status(text: &str, name: &str) -> Option<u64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+    let kibibytes: u64 = rest.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
 /// What the kernel says about a process.
 struct Process {
     parent: u32,
@@ -211,7 +224,7 @@ fn scheduler_of(line: &str) -> Option<String> {
     address.contains(':').then(|| address.to_owned())
 }
 
-fn beside(name: &str) -> Result<PathBuf, StartError> {
+pub(crate) fn beside(name: &str) -> Result<PathBuf, StartError> {
     let path = std::env::current_exe()?.with_file_name(name);
     if path.exists() {
         return Ok(path);
@@ -232,7 +245,7 @@ fn libraries(program: &Path, debian: &Path) -> Command {
     command
 }
 
-fn quiet(command: &mut Command) -> &mut Command {
+pub(crate) fn quiet(command: &mut Command) -> &mut Command {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())
 }
 
@@ -246,7 +259,7 @@ fn first_line(output: std::io::Result<std::process::Output>) -> String {
 }
 
 /// Hosts with ports that nobody uses now, all different.
-fn free_hosts(count: usize) -> std::io::Result<Vec<String>> {
+pub(crate) fn free_hosts(count: usize) -> std::io::Result<Vec<String>> {
     let bound: Result<Vec<_>, _> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect();
     bound?.iter().map(|listener| Ok(listener.local_addr()?.to_string())).collect()
 }
@@ -264,6 +277,9 @@ mod tests {
         let process = parse_stat("7 (a) b) S 3 7 7 0 -1 4 1 0 0 0 150 50 0 0 20 0 1").unwrap();
         assert_eq!((process.parent, process.used), (3, Duration::from_secs(2)));
         assert!(parse_stat("7 (a) S 3").is_none());
+        let status = "Name:\ta\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n";
+        assert_eq!(parse_status(status, "VmRSS:"), Some(1 << 20));
+        assert_eq!(parse_status(status, "VmSwap:"), None);
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl Results {
     }
 
     /// How one system stands to another, round by round, in operations per second.
-    fn ratio(&self, load: &Load, system: &str, to: &str) -> Spread {
+    pub(crate) fn ratio(&self, load: &Load, system: &str, to: &str) -> Spread {
         let others = self.rounds(load, to);
         let ratios = self.rounds(load, system).into_iter().filter_map(|run| {
             let other = others.iter().find(|other| other.round == run.round)?;

@@ -13,6 +13,28 @@ fn bench(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("tables are text")
 }
 
+/// The cheapest trial, as small as can be: what counts here is that stores say how often they have synced.
+#[test]
+fn a_trial_starts_a_cluster_and_holds_a_figure_against_its_target() {
+    for program in ["tinyscheduler-server", "tinykv-server"] {
+        tests::process::program(program);
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tinykv-bench"));
+    command.args(["trial", "syncs", "--clients=8", "--seconds=1", "--warm-up=0", "--keys=200"]);
+    let output = command.output().expect("it can be started");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    let text = String::from_utf8(output.stdout).expect("tables are text");
+    let leaders = text.lines().filter(|line| line.contains(", leads |")).count();
+    assert_eq!(leaders, 1, "{text}");
+    let row = text.lines().find(|line| line.starts_with("| syncs of the leader's log"));
+    let cells: Vec<&str> = row.expect("a figure").split('|').map(str::trim).collect();
+    let figure: f64 = cells[2].parse().expect("a figure");
+    // Eight at a time share a sync now and then, and none is answered without one.
+    assert!((0.06..2.0).contains(&figure), "{text}");
+    assert_eq!(cells[3..5], ["at most 0.05", "missed"], "{text}");
+}
+
 /// Of each table, how many were done in a second, and what was not done, asked in either way.
 fn figures(text: &str) -> Vec<(u64, String)> {
     let rows = text.lines().filter_map(|line| {
