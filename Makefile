@@ -118,8 +118,8 @@ project1 project4a project4b project4c: compiler ## course: raw calls, or one le
 project4: compiler ## course: 4A, 4B and 4C
 	scripts/run-tests -p storage --no-default-features --lib project4
 
-.PHONY: bench bench-cluster bench-coprocessor bench-engine bench-raft bench-raftstore bench-scheduler bench-storage bench-trials
-bench: bench-coprocessor bench-engine bench-raft bench-raftstore bench-scheduler bench-storage bench-cluster bench-trials ## every bench
+.PHONY: bench bench-cluster bench-coprocessor bench-engine bench-micro bench-raft bench-raftstore bench-scheduler bench-storage bench-trials
+bench: bench-micro bench-coprocessor bench-engine bench-raft bench-raftstore bench-scheduler bench-storage bench-cluster bench-trials ## every bench
 # SECONDS and ROUNDS of each run; what bench-raftstore says of the bare disks is the ceiling of all of these.
 LOAD = bin/tinykv-bench --playground 3 --debian $(TARGET_DIR)/debian --seconds $(or $(SECONDS),10) \
 	--rounds $(or $(ROUNDS),3) --note "commit $$(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
@@ -133,6 +133,8 @@ bench-cluster: build etcd redis ## a cluster of three stores under load, beside 
 bench-trials: build etcd ## a store killed, a snapshot, a million puts, ten minutes of them, each beside its target; or ONLY some of them
 	bin/tinykv-bench trial $(or $(ONLY),all) --debian $(TARGET_DIR)/debian --seconds $(or $(SECONDS),10) \
 		--rounds $(or $(ROUNDS),3) --kills $(or $(KILLS),10) --endurance $(or $(ENDURANCE),600)
+bench-micro: packages ## single calls of every crate; or ONLY those with this in their name, or QUICK=1
+	$(CARGO) bench --workspace --bench micro -- $(if $(QUICK),--quick) $(ONLY)
 bench-engine: packages ## what the engine seam costs beside bare RocksDB
 	$(CARGO) bench --workspace --bench engine
 bench-coprocessor: packages ## what plans cost beside the bare scan of a million rows

@@ -1,14 +1,9 @@
 //! What the seam costs: the same work through `Engine` and with the bare library, on databases with
-//! the same options.
-//!
-//! First criterion measures each by itself; then both take turns, which gives the table of
-//! docs/performance.md. `ENGINE_BENCH=table` leaves the first part away.
+//! the same options. Both take turns, which gives the table of docs/performance.md.
 
 use std::path::Path;
-use std::time::Duration;
 
 use bytes::Bytes;
-use criterion::Criterion;
 use engine::{
     Cf, Config, Durability, Engine, KeyRange, Layout, OpenMode, Recovery, Rocks, WriteBatch,
 };
@@ -22,11 +17,7 @@ const VALUE_BYTES: usize = 100;
 
 fn main() {
     let home = tempfile::tempdir().expect("a place for the data");
-    let mut bench = Bench::new(home.path());
-    if std::env::var("ENGINE_BENCH").as_deref() != Ok("table") {
-        bench.one_by_one();
-    }
-    bench.in_turn();
+    Bench::new(home.path()).in_turn();
 }
 
 /// Two databases: each side writes into its own, and both read from the first.
@@ -66,22 +57,6 @@ impl Bench {
 
     fn keys(&mut self, count: u64) -> Vec<[u8; 16]> {
         (0..count).map(|_| key(self.random.below(KEYS))).collect()
-    }
-
-    fn one_by_one(&mut self) {
-        let mut criterion = Criterion::default()
-            .warm_up_time(Duration::from_millis(500))
-            .measurement_time(Duration::from_secs(2))
-            .sample_size(20);
-        let keys = self.keys(1000);
-        let puts: Vec<Bytes> = keys.iter().map(|key| Bytes::copy_from_slice(key)).collect();
-        let (ours, theirs, value) = (&self.ours, self.theirs.db(), &self.value);
-        criterion.bench_function("1000 gets, engine", |b| b.iter(|| our_gets(ours, &keys)));
-        criterion.bench_function("1000 gets, bare", |b| b.iter(|| bare_gets(theirs, &keys)));
-        criterion.bench_function("1000 puts, engine", |b| b.iter(|| our_puts(ours, &puts, value)));
-        criterion.bench_function("1000 puts, bare", |b| b.iter(|| bare_puts(theirs, &puts, value)));
-        criterion.bench_function("scan of 1000, engine", |b| b.iter(|| our_scan(ours, 500, 1000)));
-        criterion.bench_function("scan of 1000, bare", |b| b.iter(|| bare_scan(theirs, 500, 1000)));
     }
 
     fn in_turn(&mut self) {
