@@ -22,6 +22,9 @@ const BUFFER_FILTER_RATIO: f64 = 0.02;
 /// buffer remembers each one that went: the smaller it is, the less has to be looked through.
 const LOCK_BUFFER_DIVISOR: usize = 32;
 
+/// The library's levels. Files of the first are merged away in seconds, so they are not compressed.
+const LEVELS: usize = 7;
+
 /// How much of a large write reaches the disk at a time, so that no sync finds a mountain.
 const BYTES_PER_SYNC: u64 = 1 << 20;
 
@@ -69,6 +72,9 @@ pub(super) fn family(config: &Config, cache: &Cache, layout: Layout, cf: Cf) -> 
     options.set_target_file_size_base(engine.file_size.get());
     options.set_level_compaction_dynamic_level_bytes(true);
     options.set_compression_type(compression(engine.compression));
+    let mut per_level = [compression(engine.compression); LEVELS];
+    per_level[0] = DBCompressionType::None;
+    options.set_compression_per_level(&per_level);
     if has_point_reads(cf) {
         options.set_memtable_prefix_bloom_ratio(BUFFER_FILTER_RATIO);
         options.set_memtable_whole_key_filtering(true);

@@ -31,7 +31,7 @@ const VALUE_BYTES: usize = 256;
 const KEYS: u64 = 100_000;
 /// How large the snapshot is made.
 const SNAPSHOT_BYTES: u64 = 96 << 20;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
 const ROUND: Duration = Duration::from_secs(2);
 
 fn main() {

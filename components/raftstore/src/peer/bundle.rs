@@ -41,6 +41,8 @@ pub(crate) struct Bundle {
     /// Who waits, in no order: all are told the same.
     pub(super) replies: Vec<Reply<Answer>>,
     bytes: usize,
+    /// B2: nobody joins.
+    reads: bool,
 }
 
 impl Bundle {
@@ -52,8 +54,8 @@ impl Bundle {
         requests: Vec<Request>,
         reply: Reply<Answer>,
     ) -> Self {
-        let bytes = size(&requests);
-        Bundle { header, term, requests, since, replies: vec![reply], bytes }
+        let (bytes, reads) = (size(&requests), requests.iter().any(reads));
+        Bundle { header, term, requests, since, replies: vec![reply], bytes, reads }
     }
 
     /// Whether one more command may join, in an entry of at most `entry_bytes_max`.
@@ -69,7 +71,8 @@ impl Bundle {
             && self.term == term
             && bytes <= BYTES_MAX
             && bytes as u64 <= entry_bytes_max
-            && !self.requests.iter().chain(requests).any(reads)
+            && !self.reads
+            && !requests.iter().any(reads)
     }
 
     /// Takes one more command, which [`takes`](Self::takes) has allowed.
