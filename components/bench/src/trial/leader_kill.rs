@@ -9,6 +9,7 @@ use super::watch::Watch;
 use super::{Ground, Result};
 use crate::keys::key;
 use crate::number::{float, spread};
+use crate::say;
 
 /// How long there is load before a kill.
 const BEFORE: Duration = Duration::from_secs(2);
@@ -32,6 +33,7 @@ pub(super) async fn run(ground: &Ground<'_>) -> Result<Report> {
         let (measured, ()) = tokio::join!(load, strike);
         let counts = measured?.counts;
         let gap = watch.longest_gap().as_secs_f64();
+        say(&format!("kill {kill} of {}: {gap:.2} s without a put", ground.wish.kills));
         let lost = float(counts.failed + counts.unknown);
         let shown = [leader.to_string(), shown(gap), format!("{lost:.0}")];
         table.row(std::iter::once(kill.to_string()).chain(shown));
