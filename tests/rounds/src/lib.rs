@@ -56,6 +56,7 @@ impl Table {
 
     /// The same in so many rounds. A busy machine is told from a slow program by many short rounds better
     /// than by a few long ones: what others do lasts for seconds, and hits both ways of a short round.
+    #[must_use]
     pub fn in_rounds(self, rounds: usize) -> Self {
         assert!(rounds % 2 == 1, "the median is one of them");
         Table { rounds, ..self }
