@@ -39,6 +39,14 @@ impl Stage {
         }
     }
 
+    /// Whether a snapshot may be looked at. One is enough at a time.
+    pub(crate) fn takes_snapshots(&self) -> bool {
+        match self {
+            Stage::Uninitialized | Stage::Active => true,
+            Stage::Stopping(_) | Stage::Installing | Stage::Broken | Stage::Destroying => false,
+        }
+    }
+
     /// Whether entries may be applied, commands served, and duties done.
     pub(crate) fn is_active(&self) -> bool {
         matches!(self, Stage::Active)

@@ -160,6 +160,11 @@ impl RaftWorker {
         if !is_ours || !peer.could_use_snapshot(snapshot.index()) {
             return false;
         }
+        if !peer.stage.takes_snapshots() {
+            // What it has set aside is for the one that is on its way, whether or not its files are there.
+            runtime::mark!("a snapshot for a peer that is installing one");
+            return false;
+        }
         let range = peer.storage().cleared_by(&region);
         if self.index.is_taken(id, &range.start, &range.end) && !mutant::on(15) {
             runtime::mark!("a snapshot that overlaps another region");
