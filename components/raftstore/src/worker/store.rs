@@ -162,7 +162,6 @@ impl RaftWorker {
         }
         if !peer.stage.takes_snapshots() {
             // What it has set aside is for the one that is on its way, whether or not its files are there.
-            runtime::mark!("a snapshot for a peer that is installing one");
             return false;
         }
         let range = peer.storage().cleared_by(&region);
