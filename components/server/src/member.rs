@@ -107,6 +107,8 @@ impl Member {
         transport.report_to(node.router().clone());
         scheduler.report_to(node.router().clone());
         let storage = Replicated::new(node.router().clone(), Arc::clone(&engines.kv))?;
+        let (storage, answering) = storage.for_runtime();
+        runtime.spawn(answering);
         // After it is registered: whoever raises the safe point tells all stores that are.
         scheduler.raise_safe_point(&storage)?;
         let (closing, _) = watch::channel(false);

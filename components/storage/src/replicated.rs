@@ -10,29 +10,44 @@ use std::sync::Arc;
 use engine::{Cf, Engine, Op, WriteBatch};
 use proto::RegionId;
 use proto::kvrpcpb::Context;
-use raftstore::{Answer, Command, Done, Header, LocalRead, Request, Router};
-use runtime::reply::{Abandoned, Reply};
+use raftstore::{Answer, Command, Header, LocalRead, Request, Router};
+use runtime::reply::{self, Handover, Reply};
 
 use crate::error::{Error, RegionError, Result};
 use crate::region_reader::{RegionReader, lock_key};
 use crate::safe_point::SafePoint;
 use crate::storage::{Changes, Pending, Reader, Stamp, Storage};
 
+/// How many answers may wait to be given to tasks of the runtime; as many calls of one connection may.
+const ANSWERS_WAITING_MAX: usize = 1024;
+
 /// A storage over the regions of one store.
 pub struct Replicated {
     router: Router,
     safe_point: SafePoint,
+    handover: Option<Handover<Answer>>,
 }
 
 impl Replicated {
     /// A storage over the regions behind `router`; `kv` is the engine that holds their data.
     pub fn new(router: Router, kv: Arc<dyn Engine>) -> Result<Self> {
-        Ok(Replicated { router, safe_point: SafePoint::load(kv)? })
+        Ok(Replicated { router, safe_point: SafePoint::load(kv)?, handover: None })
+    }
+
+    /// For a runtime, which has to run what comes with it: its tasks are answered together.
+    pub fn for_runtime(mut self) -> (Self, impl Future<Output = ()> + Send) {
+        let (handover, giving) = Handover::new(ANSWERS_WAITING_MAX);
+        self.handover = Some(handover);
+        (self, giving)
     }
 
     /// The way to the regions.
     pub fn router(&self) -> &Router {
         &self.router
+    }
+
+    fn reply(&self) -> (Reply<Answer>, reply::Answer<Answer>) {
+        self.handover.as_ref().map_or_else(Reply::new, Handover::reply)
     }
 }
 
@@ -60,15 +75,6 @@ fn refusal(error: RegionError) -> Error {
     }
 }
 
-/// What a region answered, with no way to lose it.
-struct Outcome(std::result::Result<Done, RegionError>);
-
-impl Abandoned for Outcome {
-    fn abandoned() -> Self {
-        Outcome(Err(RegionError::StaleCommand))
-    }
-}
-
 impl Storage for Replicated {
     fn snapshot<'a>(&'a self, context: &'a Context) -> Pending<'a, Arc<dyn Reader>> {
         let header = header(context);
@@ -79,7 +85,7 @@ impl Storage for Replicated {
                 Box::pin(std::future::ready(reader.map_err(refusal)))
             }
             LocalRead::Ask => {
-                let (reply, answer) = Reply::new();
+                let (reply, answer) = self.reply();
                 self.router.command(header, Command::Read, reply);
                 Box::pin(async {
                     let Answer(answer) = answer.await;
@@ -99,15 +105,15 @@ impl Storage for Replicated {
         if stamp != Stamp::NONE {
             (header.term, header.epoch) = (stamp.term, stamp.epoch);
         }
-        let (decided, outcome) = Reply::new();
+        let (decided, outcome) = self.reply();
         // The latches go when the fate of the write is decided, whoever still listens.
-        let reply = Reply::from_fn(move |Answer(answer)| {
+        let reply = Reply::from_fn(move |answer| {
             drop(latches);
-            decided.answer(Outcome(answer));
+            decided.answer(answer);
         });
         self.router.command(header, Command::Write(requests(&batch)), reply);
         Box::pin(async {
-            let Outcome(answer) = outcome.await;
+            let Answer(answer) = outcome.await;
             answer.map(drop).map_err(refusal)
         })
     }
