@@ -71,7 +71,6 @@ pub(super) fn family(config: &Config, cache: &Cache, layout: Layout, cf: Cf) -> 
     options.set_max_write_buffer_number(i32::try_from(engine.write_buffers).unwrap_or(i32::MAX));
     options.set_target_file_size_base(engine.file_size.get());
     options.set_level_compaction_dynamic_level_bytes(true);
-    options.set_compression_type(compression(engine.compression));
     let mut per_level = [compression(engine.compression); LEVELS];
     per_level[0] = DBCompressionType::None;
     options.set_compression_per_level(&per_level);

@@ -26,6 +26,10 @@ use runtime::clock::{Clock, Instant, SystemClock};
 use runtime::reply::Reply;
 use runtime::units::Period;
 
+/// As in the server.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const VALUE_BYTES: usize = 256;
 /// Keys that are read.
 const KEYS: u64 = 100_000;
