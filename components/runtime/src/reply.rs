@@ -98,7 +98,7 @@ impl<T: Abandoned> fmt::Debug for Reply<T> {
 ///
 /// A thread that answers a task wakes the runtime, which is a call into the system; and as the runtime is
 /// awake at once, each response leaves in a packet of its own, before the next answer comes. So they are put
-/// into a queue, of which only the first wakes the runtime. A task there gives 32 of them, and
+/// into a queue, of which only the first wakes the runtime. A task there gives some of them, and
 /// then the waiters run, one after the other, and after them the connection, with all their responses.
 pub struct Handover<T: Abandoned>(mpsc::Sender<(Reply<T>, T)>);
 
