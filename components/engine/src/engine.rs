@@ -77,6 +77,12 @@ pub trait Snapshot: Send + Sync {
 
     /// A cursor over the keys of `range` in this state. It stands nowhere until the first seek.
     fn cursor<'a>(&'a self, cf: Cf, range: KeyRange<'_>) -> Result<Box<dyn Cursor + 'a>>;
+
+    /// A cursor for whoever passes over a whole range once: to count it, or to copy it. What it reads is
+    /// not kept in memory, where it would take the place of what others read again.
+    fn sweep<'a>(&'a self, cf: Cf, range: KeyRange<'_>) -> Result<Box<dyn Cursor + 'a>> {
+        self.cursor(cf, range)
+    }
 }
 
 /// Walks over the keys of one family in order, forwards and backwards, within its range.

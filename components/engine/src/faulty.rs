@@ -205,10 +205,13 @@ impl Snapshot for FaultySnapshot {
     }
 
     fn cursor<'a>(&'a self, cf: Cf, range: KeyRange<'_>) -> Result<Box<dyn Cursor + 'a>> {
-        Ok(Box::new(FaultyCursor {
-            cursor: self.snapshot.cursor(cf, range)?,
-            faults: &self.faults,
-        }))
+        let cursor = self.snapshot.cursor(cf, range)?;
+        Ok(Box::new(FaultyCursor { cursor, faults: &self.faults }))
+    }
+
+    fn sweep<'a>(&'a self, cf: Cf, range: KeyRange<'_>) -> Result<Box<dyn Cursor + 'a>> {
+        let cursor = self.snapshot.sweep(cf, range)?;
+        Ok(Box::new(FaultyCursor { cursor, faults: &self.faults }))
     }
 }
 

@@ -47,7 +47,7 @@ pub fn check(kv: &dyn Engine, region: &Region, written: u64, limits: Limits) -> 
     let snapshot = kv.snapshot()?;
     let mut families = Vec::new();
     for cf in Cf::DATA {
-        let mut cursor = snapshot.cursor(cf, range)?;
+        let mut cursor = snapshot.sweep(cf, range)?;
         cursor.seek_to_first()?;
         families.push(cursor);
     }

@@ -36,6 +36,12 @@ impl RocksSnapshot {
         point.set_snapshot(view.borrow_dependent());
         RocksSnapshot { view, point }
     }
+
+    fn iterate(&self, cf: Cf, options: ReadOptions) -> Box<dyn Cursor + '_> {
+        let opened = self.view.borrow_owner();
+        let iterator = self.view.borrow_dependent().raw_iterator_cf_opt(opened.handle(cf), options);
+        Box::new(RocksCursor::new(iterator, &opened.path))
+    }
 }
 
 impl Snapshot for RocksSnapshot {
@@ -62,22 +68,31 @@ impl Snapshot for RocksSnapshot {
     }
 
     fn cursor<'a>(&'a self, cf: Cf, range: KeyRange<'_>) -> Result<Box<dyn Cursor + 'a>> {
-        let opened = self.view.borrow_owner();
-        let mut options = ReadOptions::default();
-        options.set_total_order_seek(true);
-        if range.is_empty() {
-            // RocksDB does not define what reversed bounds mean; nothing lies between these.
-            options.set_iterate_lower_bound(b"\0".as_slice());
-            options.set_iterate_upper_bound(b"\0".as_slice());
-        } else {
-            if !range.start.is_empty() {
-                options.set_iterate_lower_bound(range.start);
-            }
-            if !range.end.is_empty() {
-                options.set_iterate_upper_bound(range.end);
-            }
-        }
-        let iterator = self.view.borrow_dependent().raw_iterator_cf_opt(opened.handle(cf), options);
-        Ok(Box::new(RocksCursor::new(iterator, &opened.path)))
+        Ok(self.iterate(cf, within(range)))
     }
+
+    fn sweep<'a>(&'a self, cf: Cf, range: KeyRange<'_>) -> Result<Box<dyn Cursor + 'a>> {
+        let mut options = within(range);
+        options.fill_cache(false);
+        Ok(self.iterate(cf, options))
+    }
+}
+
+/// For an iterator that stays in `range`.
+fn within(range: KeyRange<'_>) -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.set_total_order_seek(true);
+    if range.is_empty() {
+        // RocksDB does not define what reversed bounds mean; nothing lies between these.
+        options.set_iterate_lower_bound(b"\0".as_slice());
+        options.set_iterate_upper_bound(b"\0".as_slice());
+    } else {
+        if !range.start.is_empty() {
+            options.set_iterate_lower_bound(range.start);
+        }
+        if !range.end.is_empty() {
+            options.set_iterate_upper_bound(range.end);
+        }
+    }
+    options
 }

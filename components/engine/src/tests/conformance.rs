@@ -76,6 +76,7 @@ impl Case<'_> {
     fn keys(&self, cf: Cf, range: KeyRange<'_>) -> Vec<String> {
         let snapshot = self.engine.snapshot().unwrap();
         let entries = model::forward(&mut *snapshot.cursor(cf, range).unwrap());
+        assert_eq!(model::forward(&mut *snapshot.sweep(cf, range).unwrap()), entries);
         entries.into_iter().map(|(key, _)| String::from_utf8(key).unwrap()).collect()
     }
 

@@ -120,6 +120,8 @@ fn reads_that_fail_do_not_poison() {
     assert!(snapshot.get_many(Cf::Default, &[b"key"]).unwrap_err().is_corrupt());
     let mut cursor = snapshot.cursor(Cf::Default, crate::KeyRange::ALL).unwrap();
     assert!(cursor.seek_to_first().unwrap_err().is_corrupt());
+    let mut sweep = snapshot.sweep(Cf::Default, crate::KeyRange::ALL).unwrap();
+    assert!(sweep.seek_to_first().unwrap_err().is_corrupt());
     faults.set_reads_fail(false);
     assert!(cursor.seek_to_first().unwrap());
     faults.set_reads_fail(true);

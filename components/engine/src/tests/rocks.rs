@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 
 use crate::Durability::{Synced, Unsynced};
 use crate::{
-    Cf, Config, Durability, Engine, Engines, Error, KeyRange, Layout, OpenMode, Recovery, Result,
-    Rocks, WriteBatch,
+    Cf, Config, Cursor, Durability, Engine, Engines, Error, KeyRange, Layout, OpenMode, Recovery,
+    Result, Rocks, WriteBatch,
 };
 
 fn open(dir: &Path, layout: Layout, recovery: Recovery) -> Result<Rocks> {
@@ -444,4 +444,28 @@ fn a_look_reads_what_was_written_and_changes_nothing() {
         assert!(engine.write(&batch, Durability::Synced).is_err());
     }
     assert_eq!((files("kv"), files("raft")), before);
+}
+
+#[test]
+fn a_sweep_keeps_nothing_of_what_it_read() {
+    let home = tempfile::tempdir().unwrap();
+    let engine = open(home.path(), Layout::Kv, Recovery::PointInTime).unwrap();
+    write(&engine, 0..1000, Unsynced);
+    engine.flush().unwrap();
+    let cached = || engine.statistics().unwrap().cache_bytes;
+    let before = cached();
+    let snapshot = engine.snapshot().unwrap();
+    let count = |mut cursor: Box<dyn Cursor + '_>| {
+        let mut on_key = cursor.seek_to_first().unwrap();
+        let mut keys = 0;
+        while on_key {
+            keys += 1;
+            on_key = cursor.next().unwrap();
+        }
+        keys
+    };
+    assert_eq!(count(snapshot.sweep(Cf::Local, KeyRange::ALL).unwrap()), 1000);
+    assert_eq!(cached(), before);
+    assert_eq!(count(snapshot.cursor(Cf::Local, KeyRange::ALL).unwrap()), 1000);
+    assert!(cached() > before + 1000 * 100, "{before} became {}", cached());
 }

@@ -71,7 +71,7 @@ struct Family<'a> {
 
 impl Family<'_> {
     fn write(&self, snapshot: &dyn Snapshot, engine: &dyn Engine) -> Result<FileMeta> {
-        let mut cursor = snapshot.cursor(self.cf, self.keys)?;
+        let mut cursor = snapshot.sweep(self.cf, self.keys)?;
         if !cursor.seek_to_first()? {
             return Ok(FileMeta::empty(self.cf));
         }
