@@ -18,6 +18,12 @@ const KEYS_SHARING_A_PREFIX: i32 = 4;
 /// instead of twenty.
 const BUFFER_FILTER_RATIO: f64 = 0.02;
 
+/// In how many pieces the values fill their buffer, one after the other; they are merged on their way into
+/// a file. Whoever puts a key looks for its place among those of one piece, and a piece of the usual size
+/// stays in the caches of a processor. Whoever reads looks into the filter of each piece, and a cursor
+/// walks over all of them, which is why the records of commits, read by cursors, have one piece.
+const PIECES_OF_VALUES: u16 = 8;
+
 /// How much smaller the buffer of the locks is. They come and go with every transaction, and the
 /// buffer remembers each one that went: the smaller it is, the less has to be looked through.
 const LOCK_BUFFER_DIVISOR: usize = 32;
@@ -67,8 +73,11 @@ pub(super) fn sync_without_growing(options: &mut Options) {
 pub(super) fn family(config: &Config, cache: &Cache, layout: Layout, cf: Cf) -> Options {
     let engine = engine_config(config, layout);
     let mut options = Options::default();
-    options.set_write_buffer_size(engine.write_buffer.as_usize());
-    options.set_max_write_buffer_number(i32::try_from(engine.write_buffers).unwrap_or(i32::MAX));
+    let pieces = if cf == Cf::Default { PIECES_OF_VALUES } else { 1 };
+    options.set_write_buffer_size(engine.write_buffer.as_usize() / usize::from(pieces));
+    options.set_min_write_buffer_number_to_merge(pieces.into());
+    let buffers = i32::try_from(engine.write_buffers).unwrap_or(i32::MAX);
+    options.set_max_write_buffer_number(buffers.saturating_mul(pieces.into()));
     options.set_target_file_size_base(engine.file_size.get());
     options.set_level_compaction_dynamic_level_bytes(true);
     let mut per_level = [compression(engine.compression); LEVELS];
