@@ -66,6 +66,9 @@ use crate::arguments::{Command, CommandLine, Options};
 use crate::keys::Values;
 use crate::results::Results;
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let line = CommandLine::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
