@@ -18,16 +18,6 @@ const KEYS_SHARING_A_PREFIX: i32 = 4;
 /// instead of twenty.
 const BUFFER_FILTER_RATIO: f64 = 0.02;
 
-/// In how many pieces the values fill their buffer, one after the other; they are merged on their way into
-/// a file. Whoever puts a key looks for its place among those of one piece, and a piece of the usual size
-/// stays in the caches of a processor. Whoever reads looks into the filter of each piece, and a cursor
-/// walks over all of them, which is why the records of commits, read by cursors, have one piece.
-const PIECES_OF_VALUES: u16 = 8;
-
-/// How much smaller the buffer of the locks is. They come and go with every transaction, and the
-/// buffer remembers each one that went: the smaller it is, the less has to be looked through.
-const LOCK_BUFFER_DIVISOR: usize = 32;
-
 /// The library's levels. Files of the first are merged away in seconds, so they are not compressed.
 const LEVELS: usize = 7;
 
@@ -73,11 +63,11 @@ pub(super) fn sync_without_growing(options: &mut Options) {
 pub(super) fn family(config: &Config, cache: &Cache, layout: Layout, cf: Cf) -> Options {
     let engine = engine_config(config, layout);
     let mut options = Options::default();
-    let pieces = if cf == Cf::Default { PIECES_OF_VALUES } else { 1 };
-    options.set_write_buffer_size(engine.write_buffer.as_usize() / usize::from(pieces));
-    options.set_min_write_buffer_number_to_merge(pieces.into());
+    let pieces = pieces(cf);
+    options.set_write_buffer_size(engine.write_buffer.as_usize() / usize::from(pieces.number));
+    options.set_min_write_buffer_number_to_merge(pieces.merged.into());
     let buffers = i32::try_from(engine.write_buffers).unwrap_or(i32::MAX);
-    options.set_max_write_buffer_number(buffers.saturating_mul(pieces.into()));
+    options.set_max_write_buffer_number(buffers.saturating_mul(pieces.number.into()));
     options.set_target_file_size_base(engine.file_size.get());
     options.set_level_compaction_dynamic_level_bytes(true);
     let mut per_level = [compression(engine.compression); LEVELS];
@@ -88,13 +78,33 @@ pub(super) fn family(config: &Config, cache: &Cache, layout: Layout, cf: Cf) -> 
         options.set_memtable_whole_key_filtering(true);
     }
     if cf == Cf::Lock {
-        options.set_write_buffer_size(engine.write_buffer.as_usize() / LOCK_BUFFER_DIVISOR);
         // Few locks are left at any time, so merging them is cheap; and what is merged down to the
         // last level forgets the locks that went.
         options.set_level_zero_file_num_compaction_trigger(1);
     }
     options.set_block_based_table_factory(&tables(cache, has_point_reads(cf)));
     options
+}
+
+/// How a family fills its buffer.
+struct Pieces {
+    /// In so many pieces, one after the other, as small as this makes them.
+    number: u16,
+    /// So many of them together become a file.
+    merged: u16,
+}
+
+/// Whoever puts a key looks for its place among those of one piece, and a small piece stays in the caches
+/// of a processor. Whoever reads a key looks into the filter of each, and a cursor walks over all.
+fn pieces(cf: Cf) -> Pieces {
+    match cf {
+        Cf::Default => Pieces { number: 8, merged: 8 },
+        // Locks come and go with every transaction, and a piece remembers each one that went: the smaller
+        // it is, the less has to be looked through.
+        Cf::Lock => Pieces { number: 128, merged: 1 },
+        // Records of commits are read by cursors.
+        Cf::Write | Cf::Local => Pieces { number: 1, merged: 1 },
+    }
 }
 
 /// The options of a sorted file that is to be taken in by an engine.
