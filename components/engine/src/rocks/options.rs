@@ -88,9 +88,9 @@ pub(super) fn family(config: &Config, cache: &Cache, layout: Layout, cf: Cf) -> 
 
 /// How a family fills its buffer.
 struct Pieces {
-    /// In so many pieces, one after the other, as small as this makes them.
+    /// How many pieces it has, which are filled one after the other.
     number: u16,
-    /// So many of them together become a file.
+    /// How many of them become a file together.
     merged: u16,
 }
 
