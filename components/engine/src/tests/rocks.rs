@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::model;
 use crate::Durability::{Synced, Unsynced};
 use crate::{
     Cf, Config, Cursor, Durability, Engine, Engines, Error, KeyRange, Layout, OpenMode, Recovery,
@@ -455,15 +456,7 @@ fn a_sweep_keeps_nothing_of_what_it_read() {
     let cached = || engine.statistics().unwrap().cache_bytes;
     let before = cached();
     let snapshot = engine.snapshot().unwrap();
-    let count = |mut cursor: Box<dyn Cursor + '_>| {
-        let mut on_key = cursor.seek_to_first().unwrap();
-        let mut keys = 0;
-        while on_key {
-            keys += 1;
-            on_key = cursor.next().unwrap();
-        }
-        keys
-    };
+    let count = |mut cursor: Box<dyn Cursor + '_>| model::forward(&mut *cursor).len();
     assert_eq!(count(snapshot.sweep(Cf::Local, KeyRange::ALL).unwrap()), 1000);
     assert_eq!(cached(), before);
     assert_eq!(count(snapshot.cursor(Cf::Local, KeyRange::ALL).unwrap()), 1000);
